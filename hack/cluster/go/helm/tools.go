@@ -1,0 +1,8 @@
+//go:build tools
+
+// Package tools names the commands of this set, so that go.mod and go.sum pin everything they are built from.
+package tools
+
+import (
+	_ "helm.sh/helm/v4/cmd/helm"
+)

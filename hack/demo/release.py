@@ -1,0 +1,119 @@
+"""Brings up the test cluster and installs the chart of this checkout into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+CLUSTER = (sys.executable, str(ROOT / "hack" / "cluster"))
+NAMESPACE = "mtls-system"
+RELEASE = "mtls-operator"
+
+
+class CommandError(Exception):
+    """A command failed; the message has its words."""
+
+
+def up() -> None:
+    """Start the cluster and load our images into it."""
+    for verb in ("up", "images"):
+        if subprocess.run([*CLUSTER, verb], check=False).returncode != 0:
+            raise CommandError(f"hack/cluster {verb} failed, see above")
+
+
+def down() -> None:
+    """Stop the cluster and remove every trace of it."""
+    if subprocess.run([*CLUSTER, "down"], check=False).returncode != 0:
+        raise CommandError("hack/cluster down failed, see above")
+
+
+class Shell:
+    """Runs kubectl and helm against the test cluster, and nothing else."""
+
+    def __init__(self) -> None:
+        self.environment = {**os.environ, **_cluster_environment()}
+
+    def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run a command and return what it printed.
+
+        Raises:
+            CommandError: it failed and ``check`` is set.
+        """
+        done = subprocess.run(
+            command, env=self.environment, input=stdin, capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        if check and done.returncode != 0:
+            raise CommandError(f"{shlex.join(command[:6])}: {(done.stderr or done.stdout).strip()}")
+        return done.stdout
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run kubectl."""
+        return self.run("kubectl", *arguments, stdin=stdin, check=check)
+
+    def get(self, *arguments: str) -> Any:
+        """Return what ``kubectl get -o json`` gives."""
+        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+
+def _cluster_environment() -> dict[str, str]:
+    done = subprocess.run([*CLUSTER, "env"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CommandError(f"no cluster is up: {done.stderr.strip()}")
+    exports = {}
+    for line in done.stdout.splitlines():
+        words = shlex.split(line)
+        if words[:1] == ["export"]:
+            name, _, value = words[1].partition("=")
+            exports[name] = value.replace("$PATH", os.environ.get("PATH", ""))
+    return exports
+
+
+def install(shell: Shell) -> None:
+    """Install or upgrade the chart with the images of this checkout, and wait until it is ready."""
+    began = time.monotonic()
+    print("Installing the chart ...", flush=True)
+    shell.run(
+        "helm",
+        "upgrade",
+        "--install",
+        RELEASE,
+        str(ROOT / "charts" / "mtls-operator"),
+        f"--namespace={NAMESPACE}",
+        "--create-namespace",
+        "--take-ownership",
+        "--set=image.tag=dev,proxy.image.tag=dev",
+        "--wait=legacy",
+        "--timeout=180s",
+    )
+    _roll_to_loaded_image(shell)
+    print(f"The operator is ready ({time.monotonic() - began:.0f} s).", flush=True)
+
+
+def _roll_to_loaded_image(shell: Shell) -> None:
+    """Restart pods that still run an older image of the same tag."""
+    digest = _loaded_image()
+    for name in ("mtls-operator", "mtls-operator-webhook"):
+        deployment = shell.get("deployment", name, f"--namespace={NAMESPACE}")
+        annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}
+        if annotations.get("mtls-operator.dev/loaded-image") == digest:
+            continue
+        patch = {
+            "spec": {"template": {"metadata": {"annotations": {"mtls-operator.dev/loaded-image": digest}}}}
+        }
+        shell.kubectl("patch", "deployment", name, f"--namespace={NAMESPACE}", f"--patch={json.dumps(patch)}")
+    for name in ("mtls-operator", "mtls-operator-webhook"):
+        shell.kubectl("rollout", "status", f"deployment/{name}", f"--namespace={NAMESPACE}", "--timeout=120s")
+
+
+def _loaded_image() -> str:
+    """Return something that changes with the source of the operator image."""
+    files = sorted((ROOT / "operator" / "src").rglob("*"))
+    newest = max(file.stat().st_mtime_ns for file in files if file.suffix in (".py", ".lua", ".pem"))
+    return str(newest)

@@ -1,0 +1,3 @@
+module mtls-operator.dev/hack/images/echo
+
+go 1.24

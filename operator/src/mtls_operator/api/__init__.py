@@ -1,0 +1,1 @@
+"""What users write: the three kinds, their conditions, and every name that the outside can see."""

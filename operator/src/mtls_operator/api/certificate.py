@@ -1,0 +1,227 @@
+"""ClientCertificate: one client's certificate, its life and its end."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from mtls_operator.api import limits
+from mtls_operator.api.errors import InvalidSpec
+from mtls_operator.api.fields import NOT_SUPPORTED, Fields, fields_of
+from mtls_operator.api.meta import Meta, parse_meta
+
+
+class KeyAlgorithm(StrEnum):
+    """What kind of private key is made."""
+
+    ECDSA = "ECDSA"
+    RSA = "RSA"
+
+
+class RotationPolicy(StrEnum):
+    """Whether a renewal makes a new key; keeping the old one is not supported yet."""
+
+    ALWAYS = "Always"
+    NEVER = "Never"
+
+
+class DeletionPolicy(StrEnum):
+    """What deleting the object does to its certificate."""
+
+    REVOKE = "Revoke"
+    RETAIN = "Retain"
+
+
+class RevocationReason(StrEnum):
+    """Why a certificate was revoked: the reasons of RFC 5280, 5.3.1, but removeFromCRL."""
+
+    UNSPECIFIED = "Unspecified"
+    KEY_COMPROMISE = "KeyCompromise"
+    CA_COMPROMISE = "CACompromise"
+    AFFILIATION_CHANGED = "AffiliationChanged"
+    SUPERSEDED = "Superseded"
+    CESSATION_OF_OPERATION = "CessationOfOperation"
+    CERTIFICATE_HOLD = "CertificateHold"
+    PRIVILEGE_WITHDRAWN = "PrivilegeWithdrawn"
+    AA_COMPROMISE = "AACompromise"
+
+
+#: After these nobody may trust the key again: such a revocation is final.
+FINAL_REASONS: Final = frozenset({RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE})
+
+
+class CertificateState(StrEnum):
+    """Where a certificate stands, in Cloudflare's words for client certificates plus Expired and Failed."""
+
+    PENDING = "Pending"
+    ACTIVE = "Active"
+    PENDING_REVOCATION = "PendingRevocation"
+    REVOKED = "Revoked"
+    PENDING_REACTIVATION = "PendingReactivation"
+    EXPIRED = "Expired"
+    FAILED = "Failed"
+
+
+KEY_SIZES: Final[Mapping[KeyAlgorithm, tuple[int, ...]]] = {
+    KeyAlgorithm.ECDSA: (256, 384),
+    KeyAlgorithm.RSA: (2048, 3072, 4096),
+}
+DEFAULT_KEY_SIZE: Final = 256
+DEFAULT_VALIDITY: Final = timedelta(hours=8760)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSubject:
+    """The parts of the subject name, each in the order written."""
+
+    common_name: str | None = None
+    organizations: tuple[str, ...] = ()
+    organizational_units: tuple[str, ...] = ()
+    countries: tuple[str, ...] = ()
+    localities: tuple[str, ...] = ()
+    provinces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """A ClientCertificate as its author wants it, defaults applied.
+
+    ``status`` is what was written last, as it is.
+    """
+
+    meta: Meta
+    subject: CertificateSubject
+    secret_name: str
+    dns_names: tuple[str, ...] = ()
+    uris: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    ip_addresses: tuple[str, ...] = ()
+    validity: timedelta = DEFAULT_VALIDITY
+    algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA
+    key_size: int = DEFAULT_KEY_SIZE
+    revoked: bool = False
+    revocation_reason: RevocationReason = RevocationReason.UNSPECIFIED
+    deletion_policy: DeletionPolicy = DeletionPolicy.REVOKE
+    status: Mapping[str, object] = field(default_factory=dict, hash=False)
+
+
+def parse_certificate(body: Mapping[str, object]) -> ClientCertificate:
+    """Read a ClientCertificate.
+
+    Raises:
+        InvalidSpec: a field does not fit, is not known or is not supported yet. The revocation
+            that such an object asks for still counts: see ``asks_for_revocation``.
+    """
+    meta = parse_meta(body)
+    spec = fields_of(body, path="").child("spec")
+    spec.only(_KNOWN, planned=("request", "keystore", "renewal"))
+    algorithm, key_size = _private_key(spec.child("privateKey"))
+    certificate = ClientCertificate(
+        meta=meta,
+        subject=_subject(spec.child("subject")),
+        secret_name=_secret_name(spec, object_name=meta.name),
+        dns_names=spec.texts("dnsNames", limits.HOSTNAME, maximum=limits.ALTERNATIVE_NAMES),
+        uris=spec.texts("uris", limits.URI, maximum=limits.ALTERNATIVE_NAMES),
+        emails=spec.texts("emails", limits.EMAIL, maximum=limits.ALTERNATIVE_NAMES),
+        ip_addresses=_ip_addresses(spec),
+        validity=spec.duration(
+            "validity", default=DEFAULT_VALIDITY, minimum=limits.MIN_VALIDITY, maximum=limits.MAX_VALIDITY
+        ),
+        algorithm=algorithm,
+        key_size=key_size,
+        revoked=spec.flag("revoked", default=False),
+        revocation_reason=spec.choice(
+            "revocationReason", RevocationReason, default=RevocationReason.UNSPECIFIED
+        ),
+        deletion_policy=spec.choice("deletionPolicy", DeletionPolicy, default=DeletionPolicy.REVOKE),
+        status=fields_of(body, path="").child("status").values,
+    )
+    if not _is_named(certificate):
+        raise InvalidSpec(
+            "spec", "needs subject.commonName or at least one of dnsNames, uris, emails and ipAddresses"
+        )
+    return certificate
+
+
+def asks_for_revocation(body: Mapping[str, object]) -> bool:
+    """Say whether an object asks for its certificate to be revoked, whatever else in it cannot be read.
+
+    Only a missing, null or false ``spec.revoked`` is a no: an object damaged beyond ``parse_certificate``
+    must not keep a revocation from being recorded.
+    """
+    spec = body.get("spec")
+    return isinstance(spec, Mapping) and spec.get("revoked") not in (None, False)
+
+
+_KNOWN: Final = (
+    "subject",
+    "dnsNames",
+    "uris",
+    "emails",
+    "ipAddresses",
+    "validity",
+    "privateKey",
+    "secretName",
+    "revoked",
+    "revocationReason",
+    "deletionPolicy",
+)
+
+
+def _subject(subject: Fields) -> CertificateSubject:
+    subject.only(
+        ("commonName", "organizations", "organizationalUnits", "countries", "localities", "provinces")
+    )
+    most = limits.SUBJECT_VALUES
+    return CertificateSubject(
+        common_name=subject.text("commonName", limits.SHORT_NAME),
+        organizations=subject.texts("organizations", limits.SHORT_NAME, maximum=most),
+        organizational_units=subject.texts("organizationalUnits", limits.SHORT_NAME, maximum=most),
+        countries=subject.texts("countries", limits.COUNTRY, maximum=most),
+        localities=subject.texts("localities", limits.LONG_NAME, maximum=most),
+        provinces=subject.texts("provinces", limits.LONG_NAME, maximum=most),
+    )
+
+
+def _private_key(key: Fields) -> tuple[KeyAlgorithm, int]:
+    key.only(("algorithm", "size", "rotationPolicy"))
+    algorithm = key.choice("algorithm", KeyAlgorithm, default=KeyAlgorithm.ECDSA)
+    size = key.integer("size", default=DEFAULT_KEY_SIZE, minimum=0, maximum=2**31 - 1)
+    if size not in KEY_SIZES[algorithm]:
+        sizes = ", ".join(str(known) for known in KEY_SIZES[algorithm])
+        raise InvalidSpec(key.at("size"), f"must be one of {sizes} for {algorithm.value}")
+    if key.choice("rotationPolicy", RotationPolicy, default=RotationPolicy.ALWAYS) is RotationPolicy.NEVER:
+        raise InvalidSpec(key.at("rotationPolicy"), f"{NOT_SUPPORTED}: Never")
+    return algorithm, size
+
+
+def _secret_name(spec: Fields, *, object_name: str) -> str:
+    name = spec.text("secretName", limits.SECRET_NAME)
+    if name is None:
+        return limits.SECRET_NAME.check(object_name, path="metadata.name")
+    return name
+
+
+def _ip_addresses(spec: Fields) -> tuple[str, ...]:
+    addresses = spec.texts("ipAddresses", limits.IP_ADDRESS, maximum=limits.ALTERNATIVE_NAMES)
+    for index, text in enumerate(addresses):
+        if not _is_address(text):
+            raise InvalidSpec(f"{spec.at('ipAddresses')}[{index}]", f"must be {limits.IP_ADDRESS.wanted}")
+    return addresses
+
+
+def _is_address(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return address.version == 4 or address.ipv4_mapped is None  # noqa: PLR2004 - the version is the constant
+
+
+def _is_named(certificate: ClientCertificate) -> bool:
+    names = (certificate.dns_names, certificate.uris, certificate.emails, certificate.ip_addresses)
+    return certificate.subject.common_name is not None or any(names)

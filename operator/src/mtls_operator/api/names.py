@@ -1,0 +1,118 @@
+"""Names that the outside can see: group, kinds, labels, annotations, object names, ports.
+
+Why one module: a name is a contract with clusters that already run; each is written once. It decides nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "mtls-operator.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+HOST_KIND: Final = "MTLSHost"
+CERTIFICATE_KIND: Final = "ClientCertificate"
+RULE_KIND: Final = "MTLSRule"
+
+HOST_PLURAL: Final = "mtlshosts"
+CERTIFICATE_PLURAL: Final = "clientcertificates"
+RULE_PLURAL: Final = "mtlsrules"
+
+FIELD_MANAGER: Final = "mtls-operator"
+FINALIZER: Final = f"{GROUP}/revoke"
+
+#: On a pod: asks for the sidecar; the value is the name of an MTLSHost of the pod's namespace.
+HOST_LABEL: Final = f"{GROUP}/host"
+#: On everything that we write.
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "mtls-operator"
+#: On what we write: which of our objects it is (``authority``, ``ledger``, ``host``, ``certificate``, …).
+ROLE_LABEL: Final = f"{GROUP}/role"
+#: On objects of the operator's namespace that belong to a tenant namespace.
+NAMESPACE_LABEL: Final = f"{GROUP}/namespace"
+NAMESPACE_UID_LABEL: Final = f"{GROUP}/namespace-uid"
+#: Digest of the content that we wrote last; a difference is an edit by somebody else.
+DIGEST_ANNOTATION: Final = f"{GROUP}/digest"
+
+#: Ports of the sidecar and of the operator's discovery service.
+TLS_PORT: Final = 8443
+STATUS_PORT: Final = 9902
+DISCOVERY_PORT: Final = 18000
+TLS_PORT_NAME: Final = "mtls"
+STATUS_PORT_NAME: Final = "mtls-status"
+SIDECAR_NAME: Final = "mtls-proxy"
+
+OPERATOR_NAMESPACE: Final = "mtls-system"
+DISCOVERY_SERVICE: Final = "mtls-operator"
+WEBHOOK_SERVICE: Final = "mtls-operator-webhook"
+WEBHOOK_SECRET: Final = "mtls-webhook-tls"  # noqa: S105 - the name of an object
+WEBHOOK_CONFIGURATION: Final = "mtls-operator"
+
+CLIENT_CA_CONFIGMAP: Final = "mtls-client-ca"
+REVOCATION_CONFIGMAP: Final = "mtls-revocation"
+PROXY_SECRET: Final = "mtls-proxy"  # noqa: S105 - the name of an object
+INTERNAL_CA_SECRET: Final = "internal-ca"  # noqa: S105 - the name of an object
+
+#: Keys of the generated ConfigMaps and Secrets: also the file names in the pod.
+BOOTSTRAP_KEY: Final = "envoy.json"
+LISTENER_KEY: Final = "lds.json"
+CLIENT_CA_SDS_KEY: Final = "sds-client-ca.json"
+SERVER_SDS_KEY: Final = "sds-server.json"
+RULES_KEY: Final = "rules.lua"
+LAST_GOOD_KEY: Final = "rules.json"
+REVOCATION_KEY: Final = "revocation.lua"
+REVOKED_JSON_KEY: Final = "revoked.json"
+CRL_KEY: Final = "ca.crl"
+CA_KEY: Final = "ca.crt"
+TLS_CERT_KEY: Final = "tls.crt"
+TLS_KEY_KEY: Final = "tls.key"
+
+#: Where the sidecar mounts them.
+HOST_MOUNT: Final = "/etc/mtls/host"
+REVOCATION_MOUNT: Final = "/etc/mtls/revocation"
+SERVER_MOUNT: Final = "/etc/mtls/server"
+PROXY_MOUNT: Final = "/etc/mtls/proxy"
+RUN_MOUNT: Final = "/run/mtls"
+
+#: Names of the two pushed filters, also their resource names on the discovery stream.
+REVOCATION_FILTER: Final = "mtls-revocation"
+RULES_FILTER: Final = "mtls-rules"
+GATE_FILTER: Final = "mtls-gate"
+#: Path that the rules script answers by itself, for the kubelet's readiness probe.
+READY_PATH: Final = "/.mtls/ready"
+
+
+def host_config(host: str) -> str:
+    """Return the name of the ConfigMap with the generated configuration of one host."""
+    return f"mtls-host-{host}"
+
+
+def server_secret(host: str) -> str:
+    """Return the name of the Secret with the serving certificate that the pods of a host mount."""
+    return f"mtls-server-{host}"
+
+
+def authority_secret(namespace: str, generation: int) -> str:
+    """Return the name, in the operator's namespace, of a managed CA of a tenant namespace."""
+    return f"ca-{namespace}-{generation}"
+
+
+def serving_ca_secret(namespace: str) -> str:
+    """Return the name, in the operator's namespace, of the CA of issued server certificates."""
+    return f"serving-ca-{namespace}"
+
+
+def ledger_page(namespace: str, page: int) -> str:
+    """Return the name, in the operator's namespace, of one page of a namespace's ledger of revocations."""
+    return f"ledger-{namespace}-{page}"
+
+
+def proxy_identity(namespace: str, namespace_uid: str) -> str:
+    """Return the URI name in the certificate of a namespace's proxies: it decides what they may ask for."""
+    return f"spiffe://{GROUP}/ns/{namespace}/{namespace_uid}"
+
+
+def node_id(namespace: str, pod: str, uid: str) -> str:
+    """Return the Envoy node id of a pod's sidecar; no part can contain a slash."""
+    return f"{namespace}/{pod}/{uid}"

@@ -1,0 +1,97 @@
+"""Types and reasons of conditions: one enumeration each, because people write alerts on both."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Every condition of the three kinds."""
+
+    ACCEPTED = "Accepted"
+    RESOLVED_REFS = "ResolvedRefs"
+    PROGRAMMED = "Programmed"
+    DEPLOYED = "Deployed"
+    ENFORCED = "Enforced"
+    ISSUED = "Issued"
+    REVOKED = "Revoked"
+    READY = "Ready"
+
+
+class Reason(StrEnum):
+    """Why a condition has its status, in one word; the message says what to do."""
+
+    # As it should be.
+    ACCEPTED = "Accepted"
+    RESOLVED = "Resolved"
+    PROGRAMMED = "Programmed"
+    DEPLOYED = "Deployed"
+    ENFORCED = "Enforced"
+    ISSUED = "Issued"
+    REVOKED = "Revoked"
+    NOT_REVOKED = "NotRevoked"
+    READY = "Ready"
+    # On the way, or not known.
+    PENDING = "Pending"
+    REVOCATION_PENDING = "RevocationPending"
+    REACTIVATION_PENDING = "ReactivationPending"
+    DELETING = "Deleting"
+    DISABLED = "Disabled"
+    # What was written does not fit.
+    INVALID_SPEC = "InvalidSpec"
+    HOSTNAME_CONFLICT = "HostnameConflict"
+    INVALID_EXPRESSION = "InvalidExpression"
+    INVALID_REQUEST = "InvalidRequest"
+    NO_HOSTS = "NoHosts"
+    HOST_NOT_FOUND = "HostNotFound"
+    HOST_NOT_READY = "HostNotReady"
+    RESTORE_REFUSED = "RestoreRefused"
+    # What it refers to is missing or not usable.
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a word for users
+    INVALID_SECRET = "InvalidSecret"  # noqa: S105 - a word for users
+    SECRET_CONFLICT = "SecretConflict"  # noqa: S105 - a word for users
+    CONFIG_CONFLICT = "ConfigConflict"
+    INVALID_CA_CERTIFICATE = "InvalidCACertificate"
+    INVALID_CRL = "InvalidCRL"
+    CRL_STALE = "CRLStale"
+    INVALID_SERVING_CERTIFICATE = "InvalidServingCertificate"
+    SERVING_CERTIFICATE_EXPIRED = "ServingCertificateExpired"
+    SERVING_CERTIFICATE_NOT_YET_VALID = "ServingCertificateNotYetValid"
+    HOSTNAME_NOT_IN_CERTIFICATE = "HostnameNotInCertificate"
+    # The authority.
+    CA_MISSING = "CAMissing"
+    INVALID_CA = "InvalidCA"
+    NAMESPACE_CHANGED = "NamespaceChanged"
+    LEDGER_ROLLBACK = "LedgerRollback"
+    LEDGER_UNREADABLE = "LedgerUnreadable"
+    CERTIFICATE_EXPIRED = "CertificateExpired"
+    CERTIFICATE_REVOKED = "CertificateRevoked"
+    # What the pki package refuses, in its words.
+    AUTHORITY_EXPIRED = "AuthorityExpired"
+    AUTHORITY_NOT_YET_VALID = "AuthorityNotYetValid"
+    INDEX_TOO_LARGE = "IndexTooLarge"
+    INVALID_CERTIFICATE = "InvalidCertificate"
+    INVALID_ENTROPY = "InvalidEntropy"
+    INVALID_HOSTNAME = "InvalidHostname"
+    INVALID_KEY = "InvalidKey"
+    INVALID_KEY_SPEC = "InvalidKeySpec"
+    INVALID_SERIAL = "InvalidSerial"
+    INVALID_SUBJECT = "InvalidSubject"
+    INVALID_SUBJECT_ALT_NAME = "InvalidSubjectAltName"
+    INVALID_TIME = "InvalidTime"
+    INVALID_VALIDITY = "InvalidValidity"
+    KEY_MISMATCH = "KeyMismatch"
+    NOT_AN_AUTHORITY = "NotAnAuthority"
+    # The proxies.
+    CONFIG_TOO_LARGE = "ConfigTooLarge"
+    CONFIG_INVALID = "ConfigInvalid"
+    NO_PODS = "NoPods"
+    NOT_INJECTED = "NotInjected"
+    PODS_WITHOUT_PROXY = "PodsWithoutProxy"
+    PROXY_PENDING = "ProxyPending"
+    PROXY_REJECTED = "ProxyRejected"
+    PROXY_DISCONNECTED = "ProxyDisconnected"
+    # The rules of a host.
+    NO_RULES = "NoRules"
+    RULE_NEVER_COMPILED = "RuleNeverCompiled"
+    LAST_GOOD_IN_FORCE = "LastGoodInForce"

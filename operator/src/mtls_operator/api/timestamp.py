@@ -1,0 +1,28 @@
+"""Moments as Kubernetes writes them: RFC 3339, UTC, whole seconds, ``Z``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def format_timestamp(moment: datetime) -> str:
+    """Return a moment as ``2027-01-31T08:00:00Z``, cut to the second.
+
+    Raises:
+        ValueError: the moment has no time zone: guessing one would move it.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a time zone cannot be written")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Return the moment, in UTC, that an RFC 3339 text stands for (fractions of a second are allowed).
+
+    Raises:
+        ValueError: the text is no date with time and zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.astimezone(UTC)

@@ -1,0 +1,220 @@
+"""The port's real client: plain JSON over the Kubernetes client's own connection and credentials.
+
+It does not use the client's generated models: thousands of certificates would spend their time in them.
+Concurrency of writes is bounded, since the API server's fairness is not a reason to flood it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+
+from mtls_operator import __version__
+from mtls_operator.api import names
+from mtls_operator.cluster.errors import ConflictError, NotFoundError, UnavailableError, error_for
+from mtls_operator.cluster.kinds import Kind, kind_of
+from mtls_operator.cluster.port import Body
+
+_JSON = "application/json"
+_APPLY = "application/apply-patch+yaml"  # JSON is YAML
+_MERGE = "application/merge-patch+json"
+_PAGE = 500
+_OK = range(200, 300)
+
+
+class KubernetesCluster:
+    """:class:`~.port.Cluster` over HTTPS."""
+
+    def __init__(
+        self, configuration: Configuration, *, concurrency: int = 16, timeout_seconds: float = 30.0
+    ) -> None:
+        configuration.connection_pool_maxsize = concurrency * 2
+        self._configuration = configuration
+        self._rest = RESTClientObject(configuration)
+        self._writes = asyncio.Semaphore(concurrency)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=5)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._rest.close()
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Body | None:
+        """See :meth:`~.port.Cluster.get`."""
+        try:
+            return await self._request("GET", kind.path(namespace, name))
+        except NotFoundError:
+            return None
+
+    async def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> Sequence[Body]:
+        """See :meth:`~.port.Cluster.list`; reads in pages."""
+        items: list[Body] = []
+        query = {"limit": str(_PAGE)}
+        if labels:
+            query["labelSelector"] = labels
+        while True:
+            page = await self._request("GET", kind.path(namespace), query=query)
+            items.extend(page.get("items") or [])
+            token = page.get("metadata", {}).get("continue")
+            if not token:
+                break
+            query["continue"] = token
+        for item in items:
+            item.setdefault("apiVersion", kind.api_version)
+            item.setdefault("kind", kind.kind)
+        return items
+
+    async def create(self, body: Body) -> Body:
+        """See :meth:`~.port.Cluster.create`."""
+        kind = kind_of(body)
+        path = kind.path(body["metadata"].get("namespace"))
+        return await self._write("POST", path, body=body, query={"fieldManager": names.FIELD_MANAGER})
+
+    async def apply(self, body: Body) -> Body:
+        """See :meth:`~.port.Cluster.apply`."""
+        kind = kind_of(body)
+        metadata = body["metadata"]
+        return await self._write(
+            "PATCH",
+            kind.path(metadata.get("namespace"), metadata["name"]),
+            body=body,
+            content_type=_APPLY,
+            query={"fieldManager": names.FIELD_MANAGER, "force": "true"},
+        )
+
+    async def replace(self, body: Body) -> Body:
+        """See :meth:`~.port.Cluster.replace`."""
+        kind = kind_of(body)
+        metadata = body["metadata"]
+        if not metadata.get("resourceVersion"):
+            raise ConflictError(f"replace {kind.kind} {metadata['name']}: no resourceVersion to replace")
+        path = kind.path(metadata.get("namespace"), metadata["name"])
+        return await self._write("PUT", path, body=body, query={"fieldManager": names.FIELD_MANAGER})
+
+    async def patch(
+        self, kind: Kind, namespace: str | None, name: str, patch: Body, *, subresource: str | None = None
+    ) -> Body:
+        """See :meth:`~.port.Cluster.patch`."""
+        return await self._write(
+            "PATCH",
+            kind.path(namespace, name, subresource),
+            body=patch,
+            content_type=_MERGE,
+            query={"fieldManager": names.FIELD_MANAGER},
+        )
+
+    async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
+        """See :meth:`~.port.Cluster.delete`."""
+        try:
+            await self._write("DELETE", kind.path(namespace, name), body={"preconditions": {"uid": uid}})
+        except NotFoundError:
+            return
+
+    async def watch(self, kind: Kind, namespace: str, name: str) -> AsyncIterator[str]:
+        """Yield the type of every watch event of one object until the API server ends the stream.
+
+        Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+        """
+        query = urlencode({"watch": "1", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": "300"})
+        path = kind.path(namespace)
+        try:
+            response = await self._rest.request(  # type: ignore[no-untyped-call]  # the library has no types here
+                "GET",
+                f"{self._configuration.host}{path}?{query}",
+                headers=await self._headers(_JSON),
+                _request_timeout=aiohttp.ClientTimeout(total=None, connect=5, sock_read=330),
+            )
+            stream = response.response
+            if response.status not in _OK:
+                answer = _decode(await response.read())
+                raise error_for(response.status, str(answer.get("reason", "")), f"watch {path}")
+            async with stream:
+                async for line in stream.content:
+                    yield str(_decode(line).get("type", ""))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(f"watch {path}: {type(error).__name__}: {error}") from error
+
+    async def _write(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Body,
+        query: dict[str, str] | None = None,
+        content_type: str = _JSON,
+    ) -> Body:
+        async with self._writes:
+            return await self._request(method, path, body=body, query=query, content_type=content_type)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Body | None = None,
+        query: dict[str, str] | None = None,
+        content_type: str = _JSON,
+    ) -> Body:
+        url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        try:
+            response = await self._rest.request(  # type: ignore[no-untyped-call]  # the library has no types here
+                method,
+                url,
+                headers=await self._headers(content_type),
+                body=body,
+                _request_timeout=self._timeout,
+            )
+            text = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(f"{method} {path}: {type(error).__name__}: {error}") from error
+        answer = _decode(text)
+        if response.status in _OK:
+            return answer
+        message = str(answer.get("message") or response.reason or "no message")
+        raise error_for(response.status, str(answer.get("reason", "")), f"{method} {path}: {message}")
+
+    async def _headers(self, content_type: str) -> dict[str, str]:
+        headers = {
+            "Accept": _JSON,
+            "Content-Type": content_type,
+            "User-Agent": f"mtls-operator/{__version__}",
+        }
+        settings: Any = await self._configuration.auth_settings()
+        for setting in settings.values():
+            if setting["in"] == "header" and setting["value"]:
+                headers[setting["key"]] = setting["value"]
+        return headers
+
+
+def _decode(text: bytes) -> Body:
+    try:
+        answer: Any = json.loads(text) if text else {}
+    except ValueError:
+        return {"message": text[:200].decode("utf-8", "replace")}
+    return answer if isinstance(answer, dict) else {"message": str(answer)[:200]}
+
+
+async def connect(*, concurrency: int = 16) -> KubernetesCluster:
+    """Connect as the pod's service account, or by the kubeconfig that ``KUBECONFIG`` names.
+
+    Raises:
+        kubernetes.aio.config.ConfigException: there is neither.
+    """
+    configuration = Configuration()
+    if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
+        kubernetes_config.load_incluster_config(  # type: ignore[no-untyped-call]  # the library has no types here
+            client_configuration=configuration
+        )
+    else:
+        await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # as above
+            client_configuration=configuration
+        )
+    return KubernetesCluster(configuration, concurrency=concurrency)

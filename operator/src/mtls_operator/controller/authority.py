@@ -1,0 +1,151 @@
+"""Reconciles one namespace's CA, bundle, proxy identity, ledger and revocation list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from mtls_operator.api import names
+from mtls_operator.api.certificate import CertificateState
+from mtls_operator.cluster import Kind
+from mtls_operator.controller import keys
+from mtls_operator.controller.authorities import Authorities, Tenant
+from mtls_operator.controller.context import Context
+from mtls_operator.controller.holdings import holders
+from mtls_operator.controller.internal import Internal
+from mtls_operator.pki import Authority, PkiError, read_certificate
+from mtls_operator.plan.authority import bundle_document, proxy_document
+from mtls_operator.plan.ledger import due
+from mtls_operator.plan.objects import config_map, differs, metadata
+from mtls_operator.plan.published import Publication, publish, revocations
+from mtls_operator.push import Scope, Script
+
+_log = structlog.get_logger(__name__)
+
+#: A proxy identity lives this long and is renewed at two thirds of it.
+PROXY_LIFETIME = timedelta(days=90)
+_PENDING_STATES = (CertificateState.PENDING_REVOCATION.value, CertificateState.PENDING_REACTIVATION.value)
+
+
+@dataclass(slots=True)
+class AuthorityReconciler:
+    """One run for a namespace brings everything that its hosts share up to date."""
+
+    context: Context
+    authorities: Authorities
+    internal: Internal
+    _epochs: dict[str, int] = field(default_factory=dict)
+
+    async def reconcile(self, namespace: str) -> float | None:
+        """Bring a namespace up to date; return in how many seconds to look again."""
+        world = self.context.world
+        if world.namespace_uid(namespace) is None:
+            self.context.push.withdraw(Scope(namespace, None), names.REVOCATION_FILTER)
+            self.authorities.tenants.pop(namespace, None)
+            return None
+        if not world.hosts.of(namespace) and not world.certificates.of(namespace):
+            return None
+        tenant = await self.authorities.load(namespace)
+        if tenant is None:
+            return None
+        renew_identity = await self._identify_proxies(tenant)
+        if tenant.authority is None:
+            self._wake(namespace, world.certificates.of(namespace))
+            return 30.0
+        await self._record(tenant)
+        await self._publish(tenant, tenant.authority)
+        await self.context.ensure(bundle_document(namespace, tenant.authority))
+        publication = tenant.publication
+        renew_list = (
+            (publication.renew_at - self.context.now()).total_seconds() if publication is not None else 60.0
+        )
+        return max(1.0, min(renew_list, renew_identity))
+
+    async def _record(self, tenant: Tenant) -> None:
+        now = self.context.now().replace(microsecond=0)
+        records = due(tenant.ledger, holders(self.context.world, tenant), now=now)
+        if not records:
+            return
+        await self.authorities.record(tenant, records)
+        _log.info("ledger.recorded", namespace=tenant.namespace, records=len(records))
+        self._wake(tenant.namespace, {record.owner.partition("/")[2] for record in records})
+
+    async def _publish(self, tenant: Tenant, authority: Authority) -> None:
+        namespace, now = tenant.namespace, self.context.now()
+        observed = self.context.world.written[Kind.CONFIG_MAP].get(namespace, names.REVOCATION_CONFIGMAP)
+        seen = [self._epochs.get(namespace, 0)]
+        if observed is not None and observed.epoch is not None:
+            seen.append(observed.epoch)
+        publication = publish(
+            authority,
+            revocations(tenant.ledger, now=now),
+            next_index=tenant.stored.next_index if tenant.stored is not None else 0,
+            previous=tenant.published,
+            seen=seen,
+            now=now,
+        )
+        self._epochs[namespace] = publication.epoch
+        document = config_map(
+            metadata(namespace, names.REVOCATION_CONFIGMAP, role="revocation"), publication.data
+        )
+        self.context.push.publish(
+            Scope(namespace, None),
+            Script(names.REVOCATION_FILTER, publication.version, publication.script),
+        )
+        if differs(document, observed.content if observed is not None else None):
+            await self.context.ensure(document)
+        tenant.published = dict(publication.data)
+        before, tenant.publication = tenant.publication, publication
+        if before is None or before.version != publication.version:
+            self._changed(tenant, publication)
+
+    def _changed(self, tenant: Tenant, publication: Publication) -> None:
+        _log.info(
+            "revocation.published",
+            namespace=tenant.namespace,
+            epoch=publication.epoch,
+            left_out=publication.left_out,
+        )
+        for host in self.context.world.hosts.of(tenant.namespace):
+            self.context.queue.add(keys.host(tenant.namespace, host))
+        self._wake(tenant.namespace, self._pending(tenant.namespace))
+
+    def _pending(self, namespace: str) -> list[str]:
+        return [
+            name
+            for name, certificate in self.context.world.certificates.of(namespace).items()
+            if certificate.status.get("state") in _PENDING_STATES or certificate.revoked
+        ]
+
+    def _wake(self, namespace: str, certificates: Iterable[str]) -> None:
+        for name in certificates:
+            self.context.queue.add(keys.certificate(namespace, name))
+
+    async def _identify_proxies(self, tenant: Tenant) -> float:
+        """Make or renew the Secret with which the namespace's proxies connect; return when to look again."""
+        uri = names.proxy_identity(tenant.namespace, tenant.uid)
+        held = self.context.world.written[Kind.SECRET].get(tenant.namespace, names.PROXY_SECRET)
+        now = self.context.now()
+        if held is not None and held.certificate and held.has_key:
+            try:
+                facts = read_certificate(held.certificate)
+            except PkiError:
+                facts = None
+            if (
+                facts is not None
+                and facts.uris == (uri,)
+                and self.internal.issued(held.certificate)
+                and held.content.get(f"data/{names.CA_KEY}") == self.internal.ca_content()
+            ):
+                left = (facts.not_after - now).total_seconds() - PROXY_LIFETIME.total_seconds() / 3
+                if left > 0:
+                    return left
+        issued = self.internal.proxy_certificate(uri, lifetime=PROXY_LIFETIME)
+        document = proxy_document(
+            tenant.namespace, issued.certificate_pem, issued.key_pem, self.internal.ca_pem
+        )
+        self.context.world.observe(Kind.SECRET, await self.context.cluster.apply(document))
+        return PROXY_LIFETIME.total_seconds() / 3

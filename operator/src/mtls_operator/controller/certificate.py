@@ -1,0 +1,352 @@
+"""Reconciles one ClientCertificate: finalizer, Secret, status; three API writes and an Event from nothing to Ready."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from mtls_operator.api import names
+from mtls_operator.api.certificate import ClientCertificate
+from mtls_operator.api.certificate import KeyAlgorithm as RequestedAlgorithm
+from mtls_operator.api.conditions import condition_status, status_differs
+from mtls_operator.api.reason import ConditionType, Reason
+from mtls_operator.cluster import AlreadyExistsError, Kind, NotFoundError
+from mtls_operator.controller import keys
+from mtls_operator.controller.authorities import Authorities, Tenant
+from mtls_operator.controller.context import Context
+from mtls_operator.controller.holdings import holder_of, known
+from mtls_operator.controller.world import Broken, Written
+from mtls_operator.pki import (
+    CertificateFacts,
+    Issued,
+    KeyAlgorithm,
+    KeySpec,
+    PkiError,
+    Subject,
+    SubjectAltNames,
+    is_issued_by,
+    issue_client,
+    read_certificate,
+)
+from mtls_operator.plan.authority import CERTIFICATE_ROLE, certificate_owner
+from mtls_operator.plan.certificate import (
+    CertificateView,
+    Obstacle,
+    Step,
+    broken_status,
+    next_step,
+    status_of,
+)
+from mtls_operator.plan.ledger import due
+from mtls_operator.plan.objects import metadata, secret
+
+_log = structlog.get_logger(__name__)
+_STEPS = 6
+
+
+@dataclass(slots=True)
+class CertificateReconciler:
+    """One run takes a certificate as far as it can go now."""
+
+    context: Context
+    authorities: Authorities
+
+    async def reconcile(self, namespace: str, name: str) -> float | None:
+        """Take the next steps; return in how many seconds to look again by the clock."""
+        for _ in range(_STEPS):
+            certificate = self.context.world.certificates.get(namespace, name)
+            if certificate is None:
+                return None
+            tenant = await self.authorities.load(namespace)
+            if tenant is None:
+                await self._release_in_ending_namespace(certificate)
+                return None
+            if isinstance(certificate, Broken):
+                return await self._broken(certificate, tenant)
+            if tenant.publication is None:
+                self.context.queue.add(keys.authority(namespace))
+            view, secret_seen = self._view(certificate, tenant)
+            step = next_step(view)
+            if step is Step.REPORT:
+                return await self._report(view)
+            if step is Step.RECORD:
+                self.context.queue.add(keys.authority(namespace))
+                await self._report(view)
+                return None
+            obstacle = await self._perform(step, view, tenant, secret_seen)
+            if obstacle is not None:
+                return await self._refuse(view, obstacle)
+            if step is Step.RELEASE:
+                return None
+        return 1.0
+
+    async def _perform(
+        self, step: Step, view: CertificateView, tenant: Tenant, seen: Written | None
+    ) -> Obstacle | None:
+        if step is Step.ADD_FINALIZER:
+            await self._set_finalizers(view.certificate, [*view.certificate.meta.finalizers, names.FINALIZER])
+        elif step is Step.RELEASE:
+            kept = [name for name in view.certificate.meta.finalizers if name != names.FINALIZER]
+            await self._set_finalizers(view.certificate, kept)
+        else:
+            return await self._issue(view.certificate, tenant, seen)
+        return None
+
+    def _view(self, certificate: ClientCertificate, tenant: Tenant) -> tuple[CertificateView, Written | None]:
+        context = self.context
+        namespace = certificate.meta.namespace
+        seen = context.world.written[Kind.SECRET].get(namespace, certificate.secret_name)
+        facts, obstacle = self._facts(certificate, tenant, seen)
+        serial = facts.serial if facts is not None else str(certificate.status.get("serialNumber") or "")
+        record = tenant.ledger.get(serial)
+        in_force, waiting_for = self._in_force(tenant)
+        return (
+            CertificateView(
+                certificate=certificate,
+                facts=facts,
+                obstacle=obstacle,
+                record=record,
+                in_force=in_force,
+                waiting_for=waiting_for,
+                pending_records=self._interesting(certificate, tenant) and self._pending(certificate, tenant),
+                now=context.now(),
+            ),
+            seen,
+        )
+
+    def _facts(
+        self, certificate: ClientCertificate, tenant: Tenant, seen: Written | None
+    ) -> tuple[CertificateFacts | None, Obstacle | None]:
+        obstacle = tenant.obstacle
+        if obstacle is None and tenant.authority is None:
+            obstacle = Obstacle(Reason.CA_MISSING, "The CA of the namespace is not loaded yet.")
+        if seen is None:
+            return None, obstacle
+        if certificate.meta.uid not in seen.owners:
+            return None, _conflict(certificate)
+        try:
+            facts = read_certificate(seen.certificate)
+        except PkiError:
+            facts = None
+        if facts is None or not seen.has_key:
+            return None, Obstacle(
+                Reason.INVALID_SECRET,
+                f"Secret {certificate.secret_name} was damaged: delete it, and a new certificate is issued.",
+            )
+        if tenant.authority is not None and not is_issued_by(tenant.authority, seen.certificate):
+            return None, Obstacle(
+                Reason.INVALID_SECRET,
+                f"The certificate in Secret {certificate.secret_name} was not signed by the CA of this "
+                "namespace: delete the Secret, and a new certificate is issued.",
+            )
+        return facts, None
+
+    def _in_force(self, tenant: Tenant) -> tuple[bool, str]:
+        publication = tenant.publication
+        if publication is None:
+            return False, ""
+        pods = self.context.world.pods.of(tenant.namespace).values()
+        late = self.context.reports.lagging(pods, publication.version)
+        named = ", ".join(sorted(pod.name for pod in late)[:3])
+        return not late, f"{len(late)} proxies to acknowledge it ({named})" if late else ""
+
+    def _interesting(self, certificate: ClientCertificate, tenant: Tenant) -> bool:
+        """Say whether the ledger can have to follow this object at all."""
+        meta = certificate.meta
+        return certificate.revoked or meta.deleting or meta.uid in tenant.owned
+
+    def _pending(self, certificate: ClientCertificate | Broken, tenant: Tenant) -> bool:
+        """Say whether the ledger still has to follow this object."""
+        holder = holder_of(self.context.world, tenant, certificate)
+        return bool(due(tenant.ledger, [holder], now=self.context.now()))
+
+    async def _issue(
+        self, certificate: ClientCertificate, tenant: Tenant, seen: Written | None
+    ) -> Obstacle | None:
+        if tenant.authority is None:
+            return tenant.obstacle
+        former = str(certificate.status.get("serialNumber") or "")
+        if former and seen is None:
+            await self._remember(certificate, tenant, former)
+        serial = await self.authorities.next_serial(tenant)
+        try:
+            issued = await self._sign(certificate, tenant, serial)
+        except PkiError as error:
+            return Obstacle(Reason.INVALID_REQUEST, str(error))
+        document = secret(
+            metadata(
+                certificate.meta.namespace,
+                certificate.secret_name,
+                role=CERTIFICATE_ROLE,
+                owner=certificate_owner(certificate.meta.name, certificate.meta.uid),
+            ),
+            {
+                names.TLS_CERT_KEY: issued.certificate_pem,
+                names.TLS_KEY_KEY: issued.key_pem,
+                names.CA_KEY: tenant.authority.certificate_pem,
+            },
+        )
+        try:
+            body = await self.context.cluster.create(document)
+        except AlreadyExistsError:
+            return await self._adopt(certificate)
+        self.context.world.observe(Kind.SECRET, body)
+        self.context.recorder.record(
+            names.CERTIFICATE_KIND,
+            certificate.meta,
+            reason=Reason.ISSUED.value,
+            message=f"Issued certificate {issued.facts.serial} into Secret {certificate.secret_name}.",
+        )
+        return None
+
+    async def _sign(self, certificate: ClientCertificate, tenant: Tenant, serial: int) -> Issued:
+        """Sign; an RSA key takes its time and is made off the event loop."""
+        if certificate.algorithm is RequestedAlgorithm.RSA:
+            return await asyncio.to_thread(_sign, certificate, tenant, serial, self.context)
+        return _sign(certificate, tenant, serial, self.context)
+
+    async def _adopt(self, certificate: ClientCertificate) -> Obstacle | None:
+        """Look at a Secret of our name that was there already: ours after a crash, or somebody else's."""
+        body = await self.context.cluster.get(
+            Kind.SECRET, certificate.meta.namespace, certificate.secret_name
+        )
+        if body is None:
+            return None
+        owners = {owner.get("uid") for owner in body["metadata"].get("ownerReferences") or ()}
+        if certificate.meta.uid not in owners:
+            return _conflict(certificate)
+        self.context.world.observe(Kind.SECRET, body)
+        return None
+
+    async def _remember(self, certificate: ClientCertificate, tenant: Tenant, serial: str) -> None:
+        """Record a certificate whose Secret is gone before a new one replaces it: it is still valid."""
+        now = self.context.now().replace(microsecond=0)
+        record = known(tenant, certificate, serial, now=now)
+        if record is not None:
+            await self.authorities.record(tenant, [record])
+
+    async def _set_finalizers(self, certificate: ClientCertificate, finalizers: list[str]) -> None:
+        meta = certificate.meta
+        patch = {"metadata": {"finalizers": finalizers, "resourceVersion": meta.resource_version}}
+        try:
+            body = await self.context.cluster.patch(Kind.CERTIFICATE, meta.namespace, meta.name, patch)
+        except NotFoundError:
+            return
+        if finalizers or not meta.deleting:
+            self.context.world.observe(Kind.CERTIFICATE, body)
+
+    async def _refuse(self, view: CertificateView, obstacle: Obstacle) -> float | None:
+        refused = CertificateView(
+            certificate=view.certificate,
+            facts=None,
+            obstacle=obstacle,
+            record=view.record,
+            in_force=view.in_force,
+            waiting_for=view.waiting_for,
+            pending_records=False,
+            now=view.now,
+        )
+        await self._report(refused)
+        return 30.0
+
+    async def _report(self, view: CertificateView) -> float | None:
+        certificate = view.certificate
+        status = status_of(view)
+        if status_differs(certificate.status, status):
+            body = {"metadata": {"namespace": certificate.meta.namespace, "name": certificate.meta.name}}
+            await self.context.patch_status(Kind.CERTIFICATE, {**body, "status": status}, certificate.status)
+            self._announce(certificate, status)
+        if view.facts is None:
+            return None
+        until_end = (view.facts.not_after - view.now).total_seconds()
+        return until_end + 1 if until_end > 0 else None
+
+    def _announce(self, certificate: ClientCertificate, status: dict[str, Any]) -> None:
+        """Post an Event for a transition worth one; issuing has its own."""
+        before, after = certificate.status.get("state"), status["state"]
+        if before != after and after in _ANNOUNCED:
+            reason, message = _ANNOUNCED[after]
+            if after == "Active" and before != "PendingReactivation":
+                return
+            self.context.recorder.record(
+                names.CERTIFICATE_KIND, certificate.meta, reason=reason, message=message
+            )
+        was_issued = condition_status(certificate.status, ConditionType.ISSUED)
+        issued = next(c for c in status["conditions"] if c["type"] == ConditionType.ISSUED.value)
+        if issued["status"] == "False" and was_issued is not False and after == "Failed":
+            self.context.recorder.record(
+                names.CERTIFICATE_KIND,
+                certificate.meta,
+                reason=issued["reason"],
+                message=issued["message"],
+                warning=True,
+            )
+
+    async def _broken(self, broken: Broken, tenant: Tenant) -> float | None:
+        """Report an object that cannot be read; its deletion revokes what it is known to hold."""
+        meta = broken.meta
+        if meta.deleting and names.FINALIZER in meta.finalizers:
+            if self._pending(broken, tenant):
+                self.context.queue.add(keys.authority(meta.namespace))
+                return 1.0
+            kept = [name for name in meta.finalizers if name != names.FINALIZER]
+            patch = {"metadata": {"finalizers": kept, "resourceVersion": meta.resource_version}}
+            await self.context.cluster.patch(Kind.CERTIFICATE, meta.namespace, meta.name, patch)
+            return None
+        status = broken_status(broken.status, meta, broken.error, now=self.context.now())
+        if status_differs(broken.status, status):
+            body = {"metadata": {"namespace": meta.namespace, "name": meta.name}, "status": status}
+            await self.context.patch_status(Kind.CERTIFICATE, body, broken.status)
+        return None
+
+    async def _release_in_ending_namespace(self, certificate: ClientCertificate | Broken) -> None:
+        """Let go of an object whose namespace ends: its CA is never trusted again, nothing needs revoking."""
+        meta = certificate.meta
+        if meta.deleting and names.FINALIZER in meta.finalizers:
+            kept = [name for name in meta.finalizers if name != names.FINALIZER]
+            patch = {"metadata": {"finalizers": kept, "resourceVersion": meta.resource_version}}
+            await self.context.cluster.patch(Kind.CERTIFICATE, meta.namespace, meta.name, patch)
+
+
+_ANNOUNCED = {
+    "Revoked": ("Revoked", "Every proxy refuses the certificate."),
+    "Active": ("Restored", "Every proxy accepts the certificate again."),
+    "Expired": ("Expired", "The certificate has expired."),
+}
+
+
+def _sign(certificate: ClientCertificate, tenant: Tenant, serial: int, context: Context) -> Issued:
+    assert tenant.authority is not None  # noqa: S101 - for the type checker; the caller has looked
+    subject = certificate.subject
+    return issue_client(
+        tenant.authority,
+        subject=Subject(
+            common_name=subject.common_name or "",
+            organizations=subject.organizations,
+            organizational_units=subject.organizational_units,
+            countries=subject.countries,
+            localities=subject.localities,
+            provinces=subject.provinces,
+        ),
+        sans=SubjectAltNames(
+            dns_names=certificate.dns_names,
+            uris=certificate.uris,
+            emails=certificate.emails,
+            ip_addresses=certificate.ip_addresses,
+        ),
+        key=KeySpec(KeyAlgorithm(certificate.algorithm.value), certificate.key_size),
+        validity=certificate.validity,
+        serial=serial,
+        now=context.now(),
+    )
+
+
+def _conflict(certificate: ClientCertificate) -> Obstacle:
+    return Obstacle(
+        Reason.SECRET_CONFLICT,
+        f"Secret {certificate.secret_name} exists and does not belong to this object: it is left alone. Choose "
+        "another spec.secretName in a new object, or delete the Secret.",
+    )

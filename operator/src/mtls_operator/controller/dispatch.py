@@ -1,0 +1,183 @@
+"""From what changed to what must be looked at again: events only mark keys, they decide nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mtls_operator.api import names
+from mtls_operator.cluster import Kind
+from mtls_operator.controller import keys
+from mtls_operator.controller.authorities import Authorities
+from mtls_operator.controller.context import Context
+from mtls_operator.plan.rollout import Pod
+from mtls_operator.push import DiscoveryServer, Report
+from mtls_operator.push import Pod as PushedPod
+
+#: Reports that arrive within this time are looked at once.
+SETTLE_SECONDS = 0.004
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """Keeps the world and the discovery server's view of pods, and fills the queue."""
+
+    context: Context
+    authorities: Authorities
+    discovery: DiscoveryServer
+    _settling: set[str] = field(default_factory=set)
+
+    def observe(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        """Take in an object before anybody is told: called for every object until the first lists are complete."""
+        if kind is Kind.POD:
+            self._observe_pod(body)
+            return
+        self.context.world.observe(kind, body)
+        if kind is Kind.NAMESPACE:
+            name = body["metadata"]["name"]
+            self.discovery.set_namespace(name, self.context.world.namespace_uid(name))
+
+    def changed(self, kind: Kind, body: Mapping[str, Any], *, gone: bool) -> None:
+        """Queue what an event touches; ``gone``: the object was deleted."""
+        metadata = body["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        if gone:
+            self._forget(kind, body)
+        if kind is Kind.CERTIFICATE:
+            self.context.queue.add(keys.certificate(namespace, name))
+        elif kind is Kind.HOST:
+            self._host_changed(namespace, name)
+        elif kind is Kind.RULE:
+            self._rule_changed(namespace, name, body)
+        elif kind is Kind.POD:
+            self._pod_changed(namespace, body)
+        elif kind is Kind.NAMESPACE:
+            self.context.queue.add(keys.authority(name))
+        else:
+            self._written_changed(kind, body, gone=gone)
+
+    def reported(self, report: Report) -> None:
+        """Take in what a proxy said; called on the event loop."""
+        self.context.reports.take(report)
+        namespace = report.pod.namespace
+        self.context.queue.add(keys.host(namespace, report.pod.host))
+        if report.resource == names.REVOCATION_FILTER and namespace not in self._settling:
+            self._settling.add(namespace)
+            asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._settle, namespace)
+
+    def _settle(self, namespace: str) -> None:
+        """Wake the certificates that waited for the proxies, once all have acknowledged."""
+        self._settling.discard(namespace)
+        tenant = self.authorities.known(namespace)
+        if tenant is None or tenant.publication is None:
+            return
+        pods = self.context.world.pods.of(namespace).values()
+        if self.context.reports.lagging(pods, tenant.publication.version):
+            return
+        for name, certificate in self.context.world.certificates.of(namespace).items():
+            if certificate.status.get("state") in _WAITING:
+                self.context.queue.add(keys.certificate(namespace, name))
+
+    def _observe_pod(self, body: Mapping[str, Any]) -> None:
+        world = self.context.world
+        metadata = body["metadata"]
+        before = world.pods.get(metadata["namespace"], metadata["name"])
+        if before is not None and before.uid != metadata["uid"]:
+            self._pod_gone(before)
+        world.observe(Kind.POD, body)
+        pod = world.pods.get(metadata["namespace"], metadata["name"])
+        if pod is not None and pod.host:
+            self.discovery.set_pod(PushedPod(pod.namespace, pod.name, pod.uid, pod.host))
+
+    def _pod_gone(self, pod: Pod) -> None:
+        self.discovery.remove_pod(pod.namespace, pod.uid)
+        self.context.reports.forget(pod.uid)
+
+    def _forget(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        metadata = body["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        world = self.context.world
+        if kind is Kind.POD:
+            pod = world.pods.get(namespace, name)
+            if pod is not None and pod.uid == metadata["uid"]:
+                self._pod_gone(pod)
+        world.forget(kind, body)
+        if kind is Kind.NAMESPACE:
+            self.discovery.set_namespace(name, world.namespace_uid(name))
+        elif kind is Kind.CERTIFICATE:
+            self.context.queue.forget(keys.certificate(namespace, name))
+
+    def _host_changed(self, namespace: str, name: str) -> None:
+        queue, world = self.context.queue, self.context.world
+        queue.add(keys.authority(namespace))
+        queue.add(keys.host(namespace, name))
+        for other in world.hosts.of(namespace):
+            if other != name:
+                queue.add(keys.host(namespace, other))
+        for rule in world.rules.of(namespace):
+            queue.add(keys.rule(namespace, rule))
+
+    def _rule_changed(self, namespace: str, name: str, body: Mapping[str, Any]) -> None:
+        """Queue the hosts that use a rule, or did until now: every host of the namespace is asked."""
+        status_only = body["metadata"].get("generation") == (body.get("status") or {}).get(
+            "observedGeneration"
+        )
+        self.context.queue.add(keys.rule(namespace, name))
+        if status_only and self._rule_known(namespace, name, body):
+            return
+        for host in self.context.world.hosts.of(namespace):
+            self.context.queue.add(keys.host(namespace, host))
+
+    def _rule_known(self, namespace: str, name: str, body: Mapping[str, Any]) -> bool:
+        rule = self.context.world.rules.get(namespace, name)
+        return rule is not None and rule.meta.uid == body["metadata"]["uid"] and not rule.meta.deleting
+
+    def _pod_changed(self, namespace: str, body: Mapping[str, Any]) -> None:
+        host = (body["metadata"].get("labels") or {}).get(names.HOST_LABEL)
+        if host:
+            self.context.queue.add(keys.host(namespace, host))
+        tenant = self.authorities.known(namespace)
+        if tenant is not None and namespace not in self._settling:
+            self._settling.add(namespace)
+            asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._settle, namespace)
+
+    def _written_changed(self, kind: Kind, body: Mapping[str, Any], *, gone: bool) -> None:
+        """Queue the owner of something that we wrote: an edit or a deletion is mended by its reconciler."""
+        metadata = body["metadata"]
+        labels = metadata.get("labels") or {}
+        namespace, role = metadata["namespace"], labels.get(names.ROLE_LABEL)
+        tenant = labels.get(names.NAMESPACE_LABEL, "")
+        queue = self.context.queue
+        if role == "authority":
+            if gone or self._foreign(tenant, metadata["resourceVersion"]):
+                self.authorities.secret_changed(tenant, gone=gone)
+                queue.add(keys.authority(tenant))
+                for certificate in self.context.world.certificates.of(tenant):
+                    queue.add(keys.certificate(tenant, certificate))
+        elif role == "ledger":
+            version = None if gone else str(metadata["resourceVersion"])
+            if self.authorities.page_changed(tenant, metadata["name"], version):
+                queue.add(keys.authority(tenant), delay=0.05)
+        elif role in ("bundle", "revocation", "proxy"):
+            queue.add(keys.authority(namespace))
+        elif role in ("host", "server", "certificate"):
+            self._owner_changed(kind, namespace, metadata)
+
+    def _foreign(self, namespace: str, version: str) -> bool:
+        """Say whether the Secret of a CA was written by somebody else since we read or wrote it."""
+        tenant = self.authorities.tenants.get(namespace)
+        if tenant is None or tenant.stored is None:
+            return True
+        return int(version) > int(tenant.stored.body["metadata"]["resourceVersion"])
+
+    def _owner_changed(self, kind: Kind, namespace: str, metadata: Mapping[str, Any]) -> None:
+        for owner in metadata.get("ownerReferences") or ():
+            if owner.get("kind") == names.CERTIFICATE_KIND and kind is Kind.SECRET:
+                self.context.queue.add(keys.certificate(namespace, owner["name"]))
+            elif owner.get("kind") == names.HOST_KIND:
+                self.context.queue.add(keys.host(namespace, owner["name"]))
+
+
+_WAITING = ("PendingRevocation", "PendingReactivation")

@@ -1,0 +1,103 @@
+"""Which serial numbers a ClientCertificate holds: by its status, its Secret and the ledger.
+
+What users and tenants can write is not believed beyond what our CA can have given out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from mtls_operator.api.certificate import ClientCertificate, DeletionPolicy, RevocationReason
+from mtls_operator.api.timestamp import parse_timestamp
+from mtls_operator.cluster import Kind
+from mtls_operator.controller.authorities import Tenant
+from mtls_operator.controller.world import Broken, World
+from mtls_operator.pki import PkiError, has_index, index_of, parse_serial, read_certificate
+from mtls_operator.plan.authority import CERTIFICATE_ROLE
+from mtls_operator.plan.ledger import Entry, Holder, Record
+
+
+def holders(world: World, tenant: Tenant) -> Iterator[Holder]:
+    """Return those objects of a namespace that the ledger may have to follow; all others cannot matter to it."""
+    for certificate in world.certificates.of(tenant.namespace).values():
+        meta = certificate.meta
+        if certificate.revoked or meta.deleting or meta.uid in tenant.owned:
+            yield holder_of(world, tenant, certificate)
+
+
+def holder_of(world: World, tenant: Tenant, certificate: ClientCertificate | Broken) -> Holder:
+    """Return what one object asks of the ledger."""
+    serials = _serials(world, tenant, certificate)
+    if isinstance(certificate, Broken):
+        return Holder(
+            meta=certificate.meta,
+            revoked=certificate.revoked,
+            retain=False,
+            restorable=False,
+            reason=RevocationReason.UNSPECIFIED,
+            serials=serials,
+        )
+    return Holder(
+        meta=certificate.meta,
+        revoked=certificate.revoked,
+        retain=certificate.deletion_policy is DeletionPolicy.RETAIN,
+        restorable=True,
+        reason=certificate.revocation_reason,
+        serials=serials,
+    )
+
+
+def known(tenant: Tenant, certificate: ClientCertificate, serial: str, *, now: datetime) -> Record | None:
+    """Return the record of a certificate that leaves its object while still valid; None when there is no need."""
+    end = _status_end(certificate)
+    if serial in tenant.ledger or not _plausible(serial, tenant) or end is None or end <= now:
+        return None
+    return Record(
+        serial=serial,
+        entry=Entry.KNOWN,
+        at=now,
+        not_after=end,
+        reason=RevocationReason.UNSPECIFIED,
+        owner="/".join(certificate.meta.key),
+        owner_uid=certificate.meta.uid,
+    )
+
+
+def _serials(world: World, tenant: Tenant, certificate: ClientCertificate | Broken) -> dict[str, datetime]:
+    found: dict[str, datetime] = {}
+    serial, end = str(certificate.status.get("serialNumber") or ""), _status_end(certificate)
+    if serial and end is not None:
+        found[serial] = end
+    for secret in world.written[Kind.SECRET].of(tenant.namespace).values():
+        if certificate.meta.uid in secret.owners and secret.role == CERTIFICATE_ROLE:
+            try:
+                facts = read_certificate(secret.certificate)
+            except PkiError:
+                continue
+            found[facts.serial] = facts.not_after
+    authority = tenant.authority
+    latest = authority.facts.not_after if authority is not None else None
+    plausible = {
+        serial: end if latest is None else min(end, latest)
+        for serial, end in found.items()
+        if _plausible(serial, tenant)
+    }
+    return tenant.owned.get(certificate.meta.uid, {}) | plausible
+
+
+def _status_end(certificate: ClientCertificate | Broken) -> datetime | None:
+    try:
+        return parse_timestamp(str(certificate.status.get("notAfter") or ""))
+    except ValueError:
+        return None
+
+
+def _plausible(serial: str, tenant: Tenant) -> bool:
+    """Say whether our CA can have given out a serial number: its index was reserved."""
+    try:
+        number = parse_serial(serial)
+    except PkiError:
+        return False
+    reserved = tenant.stored.next_index if tenant.stored is not None else 0
+    return has_index(number) and index_of(number) < reserved

@@ -1,0 +1,45 @@
+"""What Prometheus sees of the operator; names and labels are a contract, values never secret."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
+
+
+class Metrics:
+    """The operator's metrics in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._duration = Histogram(
+            "mtls_operator_reconcile_seconds",
+            "Duration of one run of a key.",
+            ["topic"],
+            registry=self.registry,
+            buckets=_BUCKETS,
+        )
+        self._failures = Counter(
+            "mtls_operator_reconcile_failures",
+            "Runs that failed: cluster (the API server), conflict (somebody else wrote), bug.",
+            ["topic", "kind"],
+            registry=self.registry,
+        )
+        self.queue = Gauge(
+            "mtls_operator_queue_length", "Keys that are due or running.", registry=self.registry
+        )
+        self.streams = Gauge("mtls_operator_discovery_streams", "Open streams.", registry=self.registry)
+        self.pushes = Gauge("mtls_operator_discovery_pushes", "Scripts pushed.", registry=self.registry)
+        self.refusals = Gauge("mtls_operator_discovery_refusals", "Scripts refused.", registry=self.registry)
+
+    def reconciled(self, topic: str, seconds: float) -> None:
+        """Count one run of a key."""
+        self._duration.labels(topic).observe(seconds)
+
+    def failed(self, topic: str, kind: str) -> None:
+        """Count one failure."""
+        self._failures.labels(topic, kind).inc()
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,91 @@
+"""Reconciles the status of one MTLSRule, from what became of it on each host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mtls_operator.api import names
+from mtls_operator.api.conditions import condition_status, conditions_of, status_differs
+from mtls_operator.api.reason import ConditionType
+from mtls_operator.api.rule import Rule
+from mtls_operator.cluster import Kind
+from mtls_operator.controller.context import Context
+from mtls_operator.controller.host import HostReconciler
+from mtls_operator.plan.hostrules import BrokenRule, Standing
+from mtls_operator.plan.rule import OnHost, RuleView, status_of
+
+
+@dataclass(slots=True)
+class RuleReconciler:
+    """The one writer of a rule's status."""
+
+    context: Context
+    hosts: HostReconciler
+
+    async def reconcile(self, namespace: str, name: str) -> None:
+        """Bring the status of a rule up to date."""
+        world = self.context.world
+        rule = world.rules.get(namespace, name)
+        if rule is None or rule.meta.deleting:
+            return
+        previous = world.rule_statuses.get((namespace, name), {})
+        existing = world.hosts.of(namespace)
+        missing = [host for host in rule.host_names if host not in existing]
+        view = RuleView(
+            rule=rule,
+            previous=previous,
+            hosts=self._on_hosts(rule),
+            missing=missing,
+            now=self.context.now(),
+        )
+        status = status_of(view)
+        if not status_differs(previous, status):
+            return
+        body = {"metadata": {"namespace": namespace, "name": name}, "status": status}
+        await self.context.patch_status(Kind.RULE, body, previous)
+        self._announce(rule, previous, status)
+
+    def _on_hosts(self, rule: Rule | BrokenRule) -> list[OnHost]:
+        found = []
+        for host in self.context.world.hosts.of(rule.meta.namespace):
+            if rule.host_names and host not in rule.host_names:
+                continue
+            state = self.hosts.states.get((rule.meta.namespace, host))
+            outcomes = state.rules.outcomes if state is not None and state.rules is not None else ()
+            outcome = next((seen for seen in outcomes if seen.name == rule.meta.name), None)
+            same = (
+                outcome is not None
+                and outcome.uid == rule.meta.uid
+                and outcome.generation == rule.meta.generation
+            )
+            standing = outcome.standing if outcome is not None else Standing.NONE
+            deployed = (
+                state is not None
+                and same
+                and standing is not Standing.NONE
+                and state.rules_deployed
+                and state.configuration is not None
+            )
+            rollout = state.rollout if state is not None else None
+            message = rollout.message if rollout is not None else "The host has not been looked at yet."
+            found.append(OnHost(host, standing, rule.meta.generation, deployed, message))
+        return found
+
+    def _announce(self, rule: Rule | BrokenRule, before: object, after: dict[str, object]) -> None:
+        """Post an Event when a rule stops or starts to be acceptable."""
+        was = condition_status(before, ConditionType.ACCEPTED) if isinstance(before, dict) else None
+        accepted = condition_status(after, ConditionType.ACCEPTED)
+        if accepted == was or (was is None and accepted):
+            return
+        message = next(
+            str(condition["message"])
+            for condition in conditions_of(after)
+            if condition["type"] == ConditionType.ACCEPTED.value
+        )
+        self.context.recorder.record(
+            names.RULE_KIND,
+            rule.meta,
+            reason="Accepted" if accepted else "InvalidExpression",
+            message=message,
+            warning=not accepted,
+        )

@@ -1,0 +1,255 @@
+"""Puts the operator together, runs it, and takes it apart again on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+import structlog
+
+from mtls_operator.cluster import KubernetesCluster, UnavailableError, connect
+from mtls_operator.cluster.named import NamedWatches, Target
+from mtls_operator.cluster.proxies import ProxyStatus
+from mtls_operator.controller import internal, keys
+from mtls_operator.controller.authorities import Authorities
+from mtls_operator.controller.authority import AuthorityReconciler
+from mtls_operator.controller.certificate import CertificateReconciler
+from mtls_operator.controller.context import Context, utc_now
+from mtls_operator.controller.dispatch import Dispatch
+from mtls_operator.controller.handlers import registry_for, settings_for
+from mtls_operator.controller.health import HealthServer
+from mtls_operator.controller.host import HostReconciler
+from mtls_operator.controller.internal import SERVER_LIFETIME, Internal
+from mtls_operator.controller.keys import Key, Topic
+from mtls_operator.controller.metrics import Metrics
+from mtls_operator.controller.queue import WorkQueue
+from mtls_operator.controller.recorder import Recorder
+from mtls_operator.controller.reports import Reports
+from mtls_operator.controller.rule import RuleReconciler
+from mtls_operator.controller.serving import ServingCertificates
+from mtls_operator.controller.settings import Settings
+from mtls_operator.controller.workers import Reconcile, Workers, interval_of
+from mtls_operator.controller.world import World
+from mtls_operator.push import DiscoveryServer, Report, ServerCredentials
+
+_log = structlog.get_logger(__name__)
+
+#: Work is due, yet nothing has succeeded for this long: the probe restarts the process.
+STUCK_SECONDS = 300.0
+_GRACE_SECONDS = 3.0
+
+
+@dataclass(slots=True)
+class Operator:
+    """Everything of one running operator."""
+
+    context: Context
+    cluster: KubernetesCluster
+    discovery: DiscoveryServer
+    dispatch: Dispatch
+    workers: Workers
+    metrics: Metrics
+    watches: NamedWatches
+    status_port: ProxyStatus
+    internal: Internal
+    synced: bool = False
+
+    def first_event(self) -> None:
+        """Start to work: the first lists are complete."""
+        if self.synced:
+            return
+        self.synced = True
+        self.discovery.open()
+        self.workers.start()
+        _log.info("operator.synced")
+
+    def alive(self) -> str:
+        """Return what is wrong with the process itself."""
+        if self.synced and not self.workers.alive:
+            return "a worker has died"
+        idle = time.monotonic() - self.workers.last_success
+        if self.context.queue.ready_length() and idle > STUCK_SECONDS:
+            return f"no reconcile has succeeded for {idle:.0f} s"
+        return ""
+
+    def ready(self) -> str:
+        """Return why the operator does not work yet."""
+        return "" if self.synced else "the first lists are not complete"
+
+    def text(self) -> bytes:
+        """Return the metrics."""
+        snapshot = self.discovery.snapshot()
+        self.metrics.streams.set(snapshot.streams)
+        self.metrics.pushes.set(snapshot.pushes)
+        self.metrics.refusals.set(snapshot.refusals)
+        self.metrics.queue.set(self.context.queue.ready_length())
+        return self.metrics.text()
+
+
+async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
+    """Wire everything; loads or makes the internal CA and starts the discovery server (not open yet)."""
+    loop = asyncio.get_running_loop()
+    queue: WorkQueue[Key] = WorkQueue(clock=loop.time, interval_of=interval_of)
+    box: dict[str, Dispatch] = {}
+
+    def on_report(report: Report) -> None:
+        loop.call_soon_threadsafe(box["dispatch"].reported, report)
+
+    discovery = DiscoveryServer(
+        address=f"{settings.discovery_bind}:{settings.discovery_port}", on_report=on_report
+    )
+    context = Context(
+        settings=settings,
+        cluster=cluster,
+        world=World(),
+        queue=queue,
+        push=discovery,
+        reports=Reports(),
+        recorder=Recorder(cluster, utc_now),
+    )
+    own = await internal.load(context)
+    authorities = Authorities(context)
+    dispatch = box["dispatch"] = Dispatch(context, authorities, discovery)
+    discovery.start(_credentials(own, settings))
+    serving = ServingCertificates(context)
+
+    def on_change(target: Target) -> None:
+        _, namespace, name = target
+        serving.source_changed(namespace, name)
+        for host in context.world.hosts.of(namespace).values():
+            if getattr(host, "tls_secret_name", None) == name:
+                queue.add(keys.host(namespace, host.meta.name))
+
+    watches = NamedWatches(cluster, on_change)
+    status_port = ProxyStatus()
+    hosts = HostReconciler(context, authorities, serving, watches, status_port)
+    metrics = Metrics()
+    return Operator(
+        context=context,
+        cluster=cluster,
+        discovery=discovery,
+        dispatch=dispatch,
+        workers=Workers(
+            queue,
+            _reconcilers(context, authorities, own, hosts),
+            metrics,
+            settings.workers,
+        ),
+        metrics=metrics,
+        watches=watches,
+        status_port=status_port,
+        internal=own,
+    )
+
+
+def _reconcilers(
+    context: Context, authorities: Authorities, own: Internal, hosts: HostReconciler
+) -> dict[Topic, Reconcile]:
+    authority = AuthorityReconciler(context, authorities, own)
+    certificate = CertificateReconciler(context, authorities)
+    rule = RuleReconciler(context, hosts)
+
+    async def rules(key: Key) -> float | None:
+        await rule.reconcile(key.namespace, key.name)
+        return None
+
+    return {
+        Topic.INTERNAL: lambda _: own.reconcile(),
+        Topic.AUTHORITY: lambda key: authority.reconcile(key.namespace),
+        Topic.CERTIFICATE: lambda key: certificate.reconcile(key.namespace, key.name),
+        Topic.HOST: lambda key: hosts.reconcile(key.namespace, key.name),
+        Topic.RULE: rules,
+    }
+
+
+def _credentials(own: Internal, settings: Settings) -> ServerCredentials:
+    issued = own.server_certificate(settings.discovery_host)
+    return ServerCredentials(
+        certificate_chain_pem=issued.certificate_pem.encode(),
+        key_pem=issued.key_pem,
+        client_ca_pem=own.ca_pem.encode(),
+    )
+
+
+async def _rotate(operator: Operator) -> None:
+    """Renew the discovery server's certificate at two thirds of its life, without a restart."""
+    while True:
+        await asyncio.sleep(SERVER_LIFETIME.total_seconds() * 2 / 3)
+        operator.discovery.rotate(_credentials(operator.internal, operator.context.settings))
+
+
+async def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; return the exit code: 0 after a signal, 1 when a part died."""
+    cluster = await connect(concurrency=max(16, settings.workers))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    operator = await _start(settings, cluster, stop)
+    if operator is None:
+        await cluster.close()
+        return 0
+    health = HealthServer(alive=operator.alive, ready=operator.ready, metrics=operator.text)
+    await health.start(health_port=settings.health_port, metrics_port=settings.metrics_port)
+    operator.context.queue.add(keys.INTERNAL)
+    parts = [
+        asyncio.create_task(_watch(operator, stop), name="kopf"),
+        asyncio.create_task(_rotate(operator), name="rotation"),
+    ]
+    stopping = asyncio.create_task(stop.wait(), name="signal")
+    done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
+    died = [task for task in done if task is not stopping]
+    for task in died:
+        error = None if task.cancelled() else task.exception()
+        _log.error("operator.part.died", part=task.get_name(), error=repr(error))
+    _log.info("operator.stopping")
+    stop.set()
+    await _stop(operator, health, parts)
+    return 1 if died else 0
+
+
+async def _start(settings: Settings, cluster: KubernetesCluster, stop: asyncio.Event) -> Operator | None:
+    """Build the operator, waiting for an API server that does not answer yet; None when told to stop before."""
+    delay = 0.5
+    while not stop.is_set():
+        try:
+            return await build(settings, cluster)
+        except UnavailableError as error:
+            _log.warning("operator.waiting", error=str(error), retry_in=delay)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), timeout=delay)
+        delay = min(delay * 2, 15.0)
+    return None
+
+
+async def _watch(operator: Operator, stop: asyncio.Event) -> None:
+    memo: Any = kopf.Memo()
+    await kopf.operator(
+        registry=registry_for(operator.dispatch, operator.first_event),
+        settings=settings_for(kopf.OperatorSettings()),
+        memo=memo,
+        clusterwide=True,
+        standalone=True,
+        stop_flag=stop,
+    )
+
+
+async def _stop(operator: Operator, health: HealthServer, parts: list[asyncio.Task[None]]) -> None:
+    """Stop in the order in which nothing is lost: no new work, Events out, streams closed, connections closed."""
+    await operator.workers.stop()
+    await operator.watches.close()
+    await operator.context.recorder.drain()
+    await asyncio.wait(parts, timeout=_GRACE_SECONDS)
+    for task in parts:
+        task.cancel()
+    await asyncio.gather(*parts, return_exceptions=True)
+    await asyncio.to_thread(operator.discovery.stop, _GRACE_SECONDS)
+    await health.stop()
+    await operator.status_port.close()
+    await operator.cluster.close()
+    _log.info("operator.stopped")

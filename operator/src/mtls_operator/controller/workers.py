@@ -1,0 +1,82 @@
+"""Works the queue: each key by its reconciler, failures with back-off, no failure stops another key."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from mtls_operator.cluster import ClusterError, ConflictError
+from mtls_operator.controller.keys import Key, Topic
+from mtls_operator.controller.metrics import Metrics
+from mtls_operator.controller.queue import WorkQueue
+
+_log = structlog.get_logger(__name__)
+
+#: Least time between two runs of what many events touch at once.
+BURST_SECONDS = 0.1
+
+Reconcile = Callable[[Key], Awaitable[float | None]]
+
+
+def interval_of(key: Key) -> float:
+    """Return the least time in seconds between two runs of a key."""
+    return BURST_SECONDS if key.topic in (Topic.AUTHORITY, Topic.HOST) else 0.0
+
+
+@dataclass(slots=True)
+class Workers:
+    """A bounded number of workers on one queue; ``alive`` tells the probe whether work gets done."""
+
+    queue: WorkQueue[Key]
+    reconcilers: Mapping[Topic, Reconcile]
+    metrics: Metrics
+    count: int
+    last_success: float = field(default_factory=time.monotonic)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Start the workers on the running event loop."""
+        self._tasks = [asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(self.count)]
+
+    async def stop(self) -> None:
+        """Let no further key begin and give up those in progress: the next start takes them up again."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether every worker is running."""
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
+    async def _work(self) -> None:
+        while True:
+            await self._one(await self.queue.get())
+
+    async def _one(self, key: Key) -> None:
+        began = time.perf_counter()
+        try:
+            again = await self.reconcilers[key.topic](key)
+        except asyncio.CancelledError:
+            self.queue.done(key)
+            raise
+        except ConflictError as error:
+            delay = self.queue.failed(key)
+            self.metrics.failed(key.topic.value, "conflict")
+            _log.info("reconcile.conflict", key=str(key), retry_in=round(delay, 2), error=str(error))
+        except ClusterError as error:
+            delay = self.queue.failed(key)
+            self.metrics.failed(key.topic.value, "cluster")
+            _log.warning("reconcile.failed", key=str(key), retry_in=round(delay, 2), error=str(error))
+        except Exception:  # noqa: BLE001 - a bug in one key must not stop the others; it is counted and logged
+            delay = self.queue.failed(key)
+            self.metrics.failed(key.topic.value, "bug")
+            _log.exception("reconcile.crashed", key=str(key), retry_in=round(delay, 2))
+        else:
+            self.queue.done(key, again_in=again)
+            self.last_success = time.monotonic()
+        self.metrics.reconciled(key.topic.value, time.perf_counter() - began)

@@ -1,0 +1,244 @@
+"""What the operator has seen of the cluster, as small parsed values: never whole bodies, never key material.
+
+Fed by kopf's index functions and by the answers to our own writes, whichever is newer. It decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from mtls_operator.api import names
+from mtls_operator.api.certificate import ClientCertificate, asks_for_revocation, parse_certificate
+from mtls_operator.api.errors import InvalidSpec
+from mtls_operator.api.host import Host, parse_host
+from mtls_operator.api.meta import Meta, parse_meta
+from mtls_operator.api.rule import Rule, parse_rule
+from mtls_operator.cluster import Kind
+from mtls_operator.envoy import epoch_of
+from mtls_operator.inject import has_sidecar
+from mtls_operator.plan.hostrules import BrokenRule
+from mtls_operator.plan.objects import content_of, secret_value
+from mtls_operator.plan.rollout import Pod
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An object of ours that cannot be read: why, and what still counts of it."""
+
+    meta: Meta
+    error: str
+    status: Mapping[str, Any]
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An object that we write, as it was last seen.
+
+    ``content`` are digests of its parts; ``epoch`` and ``text`` are set for the generated scripts and for the
+    last good rules; ``certificate`` is the public ``tls.crt`` of a Secret.
+    """
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    role: str
+    owners: frozenset[str]
+    content: Mapping[str, str]
+    certificate: str = ""
+    has_key: bool = False
+    epoch: int | None = None
+    text: str = ""
+    script: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace: its UID changes when it is deleted and made again."""
+
+    name: str
+    uid: str
+    ending: bool
+
+
+V = TypeVar("V")
+
+
+@dataclass(slots=True)
+class Shelf(Generic[V]):
+    """Values by namespace and name, each with the resourceVersion that it was seen at."""
+
+    by_namespace: dict[str, dict[str, V]] = field(default_factory=lambda: defaultdict(dict))
+    versions: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def get(self, namespace: str, name: str) -> V | None:
+        """Return a value, or None."""
+        return self.by_namespace.get(namespace, {}).get(name)
+
+    def of(self, namespace: str) -> Mapping[str, V]:
+        """Return all values of a namespace by name."""
+        return self.by_namespace.get(namespace, {})
+
+    def __iter__(self) -> Iterator[V]:
+        for values in self.by_namespace.values():
+            yield from values.values()
+
+    def put(self, namespace: str, name: str, version: int, value: V) -> bool:
+        """Keep a value unless a newer one was seen; return whether it was kept."""
+        if version < self.versions.get((namespace, name), -1):
+            return False
+        self.versions[namespace, name] = version
+        self.by_namespace[namespace][name] = value
+        return True
+
+    def drop(self, namespace: str, name: str, version: int) -> bool:
+        """Forget a value unless a newer one was seen (the object was made again); return whether it was."""
+        if version < self.versions.get((namespace, name), -1):
+            return False
+        self.versions.pop((namespace, name), None)
+        values = self.by_namespace.get(namespace)
+        if values is not None:
+            values.pop(name, None)
+            if not values:
+                self.by_namespace.pop(namespace, None)
+        return True
+
+
+class World:
+    """Everything seen; each shelf is written through ``observe`` and ``forget`` alone."""
+
+    def __init__(self) -> None:
+        self.namespaces: Shelf[Namespace] = Shelf()
+        self.hosts: Shelf[Host | Broken] = Shelf()
+        self.certificates: Shelf[ClientCertificate | Broken] = Shelf()
+        self.rules: Shelf[Rule | BrokenRule] = Shelf()
+        self.rule_statuses: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self.pods: Shelf[Pod] = Shelf()
+        self.written: dict[Kind, Shelf[Written]] = {
+            Kind.SECRET: Shelf(),
+            Kind.CONFIG_MAP: Shelf(),
+            Kind.NETWORK_POLICY: Shelf(),
+        }
+
+    def namespace_uid(self, namespace: str) -> str | None:
+        """Return the UID of a namespace that exists and is not ending."""
+        seen = self.namespaces.get("", namespace)
+        return None if seen is None or seen.ending else seen.uid
+
+    def observe(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        """Take in an object as it was read, watched or answered."""
+        namespace, name, version = _identity(body)
+        if kind is Kind.NAMESPACE:
+            ending = bool(body["metadata"].get("deletionTimestamp"))
+            self.namespaces.put("", name, version, Namespace(name, body["metadata"]["uid"], ending))
+        elif kind is Kind.HOST:
+            self.hosts.put(namespace, name, version, _host(body))
+        elif kind is Kind.CERTIFICATE:
+            self.certificates.put(namespace, name, version, _certificate(body))
+        elif kind is Kind.RULE:
+            if self.rules.put(namespace, name, version, _rule(body)):
+                self.rule_statuses[namespace, name] = body.get("status") or {}
+        elif kind is Kind.POD:
+            self.pods.put(namespace, name, version, _pod(body))
+        else:
+            self.written[kind].put(namespace, name, version, _written(kind, body))
+
+    def forget(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        """Take in that an object was deleted."""
+        namespace, name, version = _identity(body)
+        if kind is Kind.NAMESPACE:
+            self.namespaces.drop("", name, version)
+        elif kind is Kind.HOST:
+            self.hosts.drop(namespace, name, version)
+        elif kind is Kind.CERTIFICATE:
+            self.certificates.drop(namespace, name, version)
+        elif kind is Kind.RULE:
+            if self.rules.drop(namespace, name, version):
+                self.rule_statuses.pop((namespace, name), None)
+        elif kind is Kind.POD:
+            self.pods.drop(namespace, name, version)
+        else:
+            self.written[kind].drop(namespace, name, version)
+
+
+def _identity(body: Mapping[str, Any]) -> tuple[str, str, int]:
+    metadata = body["metadata"]
+    return metadata.get("namespace", ""), metadata["name"], int(metadata.get("resourceVersion") or 0)
+
+
+def _host(body: Mapping[str, Any]) -> Host | Broken:
+    try:
+        return parse_host(body)
+    except InvalidSpec as error:
+        return Broken(parse_meta(body), str(error), body.get("status") or {})
+
+
+def _certificate(body: Mapping[str, Any]) -> ClientCertificate | Broken:
+    try:
+        return parse_certificate(body)
+    except InvalidSpec as error:
+        return Broken(parse_meta(body), str(error), body.get("status") or {}, asks_for_revocation(body))
+
+
+def _rule(body: Mapping[str, Any]) -> Rule | BrokenRule:
+    try:
+        return parse_rule(body)
+    except InvalidSpec as error:
+        spec = body.get("spec")
+        references = spec.get("hostRefs") if isinstance(spec, Mapping) else None
+        hosts = tuple(
+            str(reference["name"])
+            for reference in (references if isinstance(references, list) else ())
+            if isinstance(reference, Mapping) and "name" in reference
+        )
+        return BrokenRule(parse_meta(body), hosts, str(error))
+
+
+def _pod(body: Mapping[str, Any]) -> Pod:
+    metadata, status = body["metadata"], body.get("status") or {}
+    return Pod(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        host=(metadata.get("labels") or {}).get(names.HOST_LABEL, ""),
+        address=str(status.get("podIP") or ""),
+        running=status.get("phase") == "Running",
+        ending=bool(metadata.get("deletionTimestamp")),
+        injected=has_sidecar(body),
+    )
+
+
+_SCRIPTS = (names.RULES_KEY, names.REVOCATION_KEY)
+
+
+def _written(kind: Kind, body: Mapping[str, Any]) -> Written:
+    metadata = body["metadata"]
+    namespace, name, version = _identity(body)
+    data = body.get("data") or {}
+    certificate, epoch, text, script = "", None, "", ""
+    if kind is Kind.SECRET:
+        certificate = (secret_value(body, names.TLS_CERT_KEY) or b"").decode("ascii", "replace")
+    elif kind is Kind.CONFIG_MAP:
+        text = str(data.get(names.LAST_GOOD_KEY) or "")
+        script = str(data.get(names.RULES_KEY) or "")
+        epoch = next((epoch_of(str(data[key])) for key in _SCRIPTS if data.get(key)), None)
+    return Written(
+        kind=kind,
+        namespace=namespace,
+        name=name,
+        uid=metadata["uid"],
+        version=version,
+        role=(metadata.get("labels") or {}).get(names.ROLE_LABEL, ""),
+        owners=frozenset(owner.get("uid", "") for owner in metadata.get("ownerReferences") or ()),
+        content=content_of(body),
+        certificate=certificate,
+        has_key=bool(data.get(names.TLS_KEY_KEY)),
+        epoch=epoch,
+        text=text,
+        script=script,
+    )

@@ -1,0 +1,47 @@
+"""What one proxy runs: bootstrap, listener, certificates and the two scripts, as text.
+
+Pure: the same input gives the same bytes. It knows neither the rules language nor certificates (digests,
+bitmaps and compiled expressions come in), and does not start Envoy.
+"""
+
+from mtls_operator.envoy.bootstrap import bootstrap
+from mtls_operator.envoy.config import IN_POD, MinTls, Placement, Protocol, ProxyConfig
+from mtls_operator.envoy.document import version_of
+from mtls_operator.envoy.host_files import host_files
+from mtls_operator.envoy.listener import listener
+from mtls_operator.envoy.revocation_script import IssuerRevocations, revocation_script
+from mtls_operator.envoy.rules_script import Action, IssuerTrust, RuleScript, rules_script
+from mtls_operator.envoy.script import ScriptError, check_script, epoch_of, script_version
+from mtls_operator.envoy.sds import client_ca_sds, identity_sds, operator_ca_sds, server_sds
+from mtls_operator.envoy.stats import STATS_QUERY, ProxyStats, ScriptStats, StatsError, parse_proxy_stats
+
+__all__ = [
+    "IN_POD",
+    "STATS_QUERY",
+    "Action",
+    "IssuerRevocations",
+    "IssuerTrust",
+    "MinTls",
+    "Placement",
+    "Protocol",
+    "ProxyConfig",
+    "ProxyStats",
+    "RuleScript",
+    "ScriptError",
+    "ScriptStats",
+    "StatsError",
+    "bootstrap",
+    "check_script",
+    "client_ca_sds",
+    "epoch_of",
+    "host_files",
+    "identity_sds",
+    "listener",
+    "operator_ca_sds",
+    "parse_proxy_stats",
+    "revocation_script",
+    "rules_script",
+    "script_version",
+    "server_sds",
+    "version_of",
+]

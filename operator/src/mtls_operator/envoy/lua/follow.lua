@@ -1,0 +1,74 @@
+-- Which script decides: this one, or the mounted file of the same name, whichever has the higher epoch.
+--
+-- The operator writes every change to a mounted file and pushes it as well. A proxy that it cannot reach follows
+-- the file, up to CHECK_SECONDS after the kubelet has swapped it. An older file, or one that does not load, changes nothing. The
+-- file's first line is "-- <name> <epoch>"; the only thing known about the rest is that it defines
+-- envoy_on_request, so that versions of this code can follow each other.
+local name, epoch, mounted, decide = ...
+
+local CHECK_SECONDS = 2
+local HEADER = "^%-%- " .. name:gsub("%p", "%%%0") .. " (%d+)"
+
+local current, running = decide, epoch
+local next_check = 0
+local refused
+
+local function load_script(text, title)
+  local chunk, problem = loadstring(text, "=" .. title)
+  if chunk == nil then
+    return nil, problem
+  end
+  -- Its globals are its own; MTLS_FOLLOWED tells it not to follow files itself.
+  local environment = setmetatable({ MTLS_FOLLOWED = true }, { __index = _G })
+  local loaded, failure = pcall(setfenv(chunk, environment))
+  if not loaded then
+    return nil, failure
+  end
+  local handler = rawget(environment, "envoy_on_request")
+  if type(handler) ~= "function" then
+    return nil, "it does not define envoy_on_request"
+  end
+  return handler
+end
+
+local function follow(handle)
+  local file = io.open(mounted, "r")
+  if file == nil then
+    return
+  end
+  local title = file:read("*l") or ""
+  local newer = tonumber(title:match(HEADER))
+  if newer == nil or newer <= running or newer == refused then
+    file:close()
+    return
+  end
+  local text = title .. "\n" .. (file:read("*a") or "")
+  file:close()
+  local handler, problem = load_script(text, title)
+  if handler == nil then
+    refused = newer
+    handle:logErr(name .. " " .. running .. " stays: the mounted script " .. newer .. " is refused: " .. tostring(problem))
+    return
+  end
+  current, running = handler, newer
+  handle:logWarn(name .. " " .. newer .. " is in force, from the mounted file")
+end
+
+local function dispatch(handle)
+  local now = os.time()
+  -- A clock that was set back must not stop the checks.
+  if now >= next_check or now < next_check - CHECK_SECONDS then
+    next_check = now + CHECK_SECONDS
+    local checked, problem = pcall(follow, handle)
+    if not checked then
+      handle:logErr(name .. " " .. running .. " stays: the mounted script cannot be checked: " .. tostring(problem))
+    end
+  end
+  return current(handle)
+end
+
+if MTLS_FOLLOWED then
+  envoy_on_request = decide
+else
+  envoy_on_request = dispatch
+end

@@ -1,0 +1,48 @@
+-- Says for every presented certificate whether it is revoked, in the filter state "mtls.revoked":
+--   "0" not revoked, or not validated and so of no worth anyway
+--   "1" revoked
+--   "?" validated, but there is no list of its issuer
+-- Without a certificate nothing is set. When this script fails nothing is set either: the rules script takes a
+-- presented certificate without an answer for one of unknown state.
+--
+-- lists: digest of the issuing certificate -> one bit per certificate ever issued, six to a character of the
+-- base64 alphabet, lowest bit first. The last four bytes of a serial number are the index. A certificate that is
+-- newer than the list is not on it.
+local lists = ...
+
+local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+local BITS = 6
+local INDEX_DIGITS = 8
+
+local byte, floor = string.byte, math.floor
+
+local bits_of = {}
+for position = 1, #ALPHABET do
+  bits_of[byte(ALPHABET, position)] = position - 1
+end
+
+local function state_of(ssl)
+  local list = lists[ssl:sha256PeerCertificateIssuerDigest()]
+  local index = tonumber(ssl:serialNumberPeerCertificate():sub(-INDEX_DIGITS), 16)
+  if list == nil or index == nil then
+    return "?"
+  end
+  local symbol = byte(list, floor(index / BITS) + 1)
+  if symbol ~= nil and floor(bits_of[symbol] / 2 ^ (index % BITS)) % 2 == 1 then
+    return "1"
+  end
+  return "0"
+end
+
+return function(handle)
+  local info = handle:streamInfo()
+  local ssl = info:downstreamSslConnection()
+  if ssl == nil or not ssl:peerCertificatePresented() then
+    return
+  end
+  local state = "0"
+  if ssl:peerCertificateValidated() then
+    state = state_of(ssl)
+  end
+  info:filterState():set("mtls.revoked", "envoy.string", state)
+end

@@ -1,0 +1,59 @@
+"""The revocation script of a namespace: one bitmap per issuing CA."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mtls_operator.api import names
+from mtls_operator.envoy.config import IN_POD
+from mtls_operator.envoy.lua_text import lua_table
+from mtls_operator.envoy.script import ScriptError, assemble, call
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+#: Three bytes are four characters of base64.
+_GROUP: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerRevocations:
+    """What one CA has revoked.
+
+    ``digest``: SHA-256 of the DER of the issuing certificate, 64 lower-case hex digits. ``bitmap``: bit
+    ``i % 8`` (lowest first) of byte ``i // 8`` is set when the certificate with index ``i`` is revoked.
+    """
+
+    digest: str
+    bitmap: bytes
+
+
+def revocation_script(
+    *, epoch: int, issuers: Sequence[IssuerRevocations], mounted: str = IN_POD.revocation_file
+) -> str:
+    """Return the revocation script of a namespace; about 170 kB per million certificates ever issued.
+
+    Raises:
+        ScriptError: a digest or the epoch is not one, or an issuer is there twice.
+    """
+    lists: dict[str, str] = {}
+    for issuer in issuers:
+        if not _DIGEST.fullmatch(issuer.digest):
+            raise ScriptError("an issuer is named by 64 lower-case hex digits")
+        if issuer.digest in lists:
+            raise ScriptError(f"two revocation lists of the issuer {issuer.digest}")
+        lists[issuer.digest] = f'"{sextets(issuer.bitmap)}"'
+    body = f"local lists = {lua_table(lists.items())}\nlocal decide = {call('revocation', 'lists')}"
+    return assemble(names.REVOCATION_FILTER, epoch=epoch, mounted=mounted, body=body)
+
+
+def sextets(bitmap: bytes) -> str:
+    """Return a bitmap as text: six bits to a character of the base64 alphabet, lowest bit of the first first.
+
+    Base64 reads bytes and bits from the highest down, so that the reversed bytes give the reversed text.
+    """
+    bits = bitmap.rstrip(b"\0")
+    padded = bits + b"\0" * (-len(bits) % _GROUP)
+    return base64.b64encode(padded[::-1])[::-1].decode("ascii")

@@ -1,0 +1,97 @@
+"""Certificates: authorities, leaves, serial numbers and revocation lists; the only user of ``cryptography``.
+
+Pure but for two things: key generation and ECDSA signing take randomness from OpenSSL. Time, serials and
+the entropy for serials are arguments, so that every decision can be repeated in a test. Nothing here stores
+or publishes anything.
+"""
+
+from __future__ import annotations
+
+from mtls_operator.pki.alternative_names import SubjectAltNames
+from mtls_operator.pki.authority import Authority, load_authority, new_authority
+from mtls_operator.pki.certificate import CertificateFacts, read_certificate
+from mtls_operator.pki.crl import CrlEntry, CrlFacts, read_crl, sign_crl
+from mtls_operator.pki.errors import PkiError, Reason
+from mtls_operator.pki.hostname import covers, is_hostname, is_wildcard
+from mtls_operator.pki.instants import CLOCK_SKEW
+from mtls_operator.pki.keys import KeyAlgorithm, KeySpec, PrivateKey, generate_key, key_to_pem, load_key
+from mtls_operator.pki.leaf import (
+    Issued,
+    issue_client,
+    issue_internal_client,
+    issue_internal_server,
+    issue_server,
+)
+from mtls_operator.pki.lineage import is_issued_by
+from mtls_operator.pki.revocation import (
+    BITMAP_LIMIT,
+    Revocation,
+    RevocationReason,
+    bitmap,
+    bitmap_indices,
+    merge,
+    revoked_json,
+)
+from mtls_operator.pki.serial import (
+    AUTHORITY_ENTROPY,
+    INDEX_LIMIT,
+    SERIAL_ENTROPY,
+    format_serial,
+    has_index,
+    index_of,
+    make_serial,
+    parse_serial,
+    random_serial,
+)
+from mtls_operator.pki.serving import Problem, check_server_pair
+from mtls_operator.pki.subject import Subject
+
+__all__ = [
+    "AUTHORITY_ENTROPY",
+    "BITMAP_LIMIT",
+    "CLOCK_SKEW",
+    "INDEX_LIMIT",
+    "SERIAL_ENTROPY",
+    "Authority",
+    "CertificateFacts",
+    "CrlEntry",
+    "CrlFacts",
+    "Issued",
+    "KeyAlgorithm",
+    "KeySpec",
+    "PkiError",
+    "PrivateKey",
+    "Problem",
+    "Reason",
+    "Revocation",
+    "RevocationReason",
+    "Subject",
+    "SubjectAltNames",
+    "bitmap",
+    "bitmap_indices",
+    "check_server_pair",
+    "covers",
+    "format_serial",
+    "generate_key",
+    "has_index",
+    "index_of",
+    "is_hostname",
+    "is_issued_by",
+    "is_wildcard",
+    "issue_client",
+    "issue_internal_client",
+    "issue_internal_server",
+    "issue_server",
+    "key_to_pem",
+    "load_authority",
+    "load_key",
+    "make_serial",
+    "merge",
+    "new_authority",
+    "parse_serial",
+    "random_serial",
+    "read_certificate",
+    "read_crl",
+    "revoked_json",
+    "sign_crl",
+]

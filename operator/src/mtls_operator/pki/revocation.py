@@ -1,0 +1,138 @@
+"""Revocations as data, and their unsigned forms: the bitmap for proxies, JSON for people and tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from itertools import groupby
+from typing import Final
+
+from mtls_operator.pki.certificate import CertificateFacts
+from mtls_operator.pki.errors import PkiError, Reason
+from mtls_operator.pki.instants import rfc3339, utc
+from mtls_operator.pki.serial import format_serial, parse_serial
+
+#: No bitmap that fits a ConfigMap (1 MiB) holds a larger index.
+BITMAP_LIMIT: Final = 8 * 1024 * 1024
+
+
+class RevocationReason(Enum):
+    """Why a certificate is revoked (RFC 5280, 5.3.1), without ``removeFromCRL`` of delta lists."""
+
+    UNSPECIFIED = "Unspecified"
+    KEY_COMPROMISE = "KeyCompromise"
+    CA_COMPROMISE = "CACompromise"
+    AFFILIATION_CHANGED = "AffiliationChanged"
+    SUPERSEDED = "Superseded"
+    CESSATION_OF_OPERATION = "CessationOfOperation"
+    CERTIFICATE_HOLD = "CertificateHold"
+    PRIVILEGE_WITHDRAWN = "PrivilegeWithdrawn"
+    AA_COMPROMISE = "AACompromise"
+
+    @property
+    def final(self) -> bool:
+        """Whether a certificate can never be restored after this: somebody else may have its key."""
+        return self in _FINAL
+
+
+_FINAL: Final = frozenset({RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE})
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """One revoked certificate: its serial as `format_serial` writes it, when, why, until when, and whose.
+
+    Raises `PkiError` for a serial in another form (two spellings of one serial must not look like two
+    certificates) and for times without a zone.
+    """
+
+    serial: str
+    revoked_at: datetime
+    reason: RevocationReason
+    not_after: datetime
+    source: str
+
+    def __post_init__(self) -> None:
+        if format_serial(parse_serial(self.serial)) != self.serial:
+            raise PkiError(Reason.INVALID_SERIAL, f"{self.serial!r} is not a serial in upper-case hex.")
+        utc(self.revoked_at)
+        utc(self.not_after)
+
+
+def merge(revocations: Iterable[Revocation]) -> tuple[Revocation, ...]:
+    """Return one revocation per serial, sorted by serial; the order of the input does not matter.
+
+    Of several for one serial the earliest stands, with the latest ``not_after`` and with a final reason if
+    any has one: no source of revocations can weaken another one's.
+    """
+    grouped = groupby(sorted(revocations, key=_strength), key=lambda revocation: revocation.serial)
+    return tuple(_strictest(list(same)) for _, same in grouped)
+
+
+def _strength(revocation: Revocation) -> tuple[str, datetime, str, str]:
+    return revocation.serial, revocation.revoked_at, revocation.reason.value, revocation.source
+
+
+def _strictest(same: list[Revocation]) -> Revocation:
+    first = same[0]
+    return replace(
+        first,
+        reason=next((one.reason for one in same if one.reason.final), first.reason),
+        not_after=max(one.not_after for one in same),
+    )
+
+
+def bitmap(indices: Iterable[int], *, limit: int = BITMAP_LIMIT) -> bytes:
+    """Return a bitmap: bit ``i % 8``, least significant first, of byte ``i // 8``; no trailing zero byte.
+
+    ``limit`` is the first index that cannot be real (the high-water mark of the CA): one forged serial must
+    not be able to ask for half a gigabyte. Raises `PkiError` for an index outside 0..limit-1.
+    """
+    wanted = set(indices)
+    if not wanted:
+        return b""
+    low, high = min(wanted), max(wanted)
+    if low < 0 or high >= limit:
+        wrong = low if low < 0 else high
+        raise PkiError(
+            Reason.INDEX_TOO_LARGE,
+            f"the index {wrong} is not below {limit}, the number of indices given out.",
+        )
+    bits = bytearray(high // 8 + 1)
+    for index in wanted:
+        bits[index // 8] |= 1 << index % 8
+    return bytes(bits)
+
+
+def bitmap_indices(bits: bytes) -> tuple[int, ...]:
+    """Return the indices set in a bitmap, ascending: the inverse of `bitmap`."""
+    return tuple(
+        8 * position + bit
+        for position, byte in enumerate(bits)
+        if byte
+        for bit in range(8)
+        if byte >> bit & 1
+    )
+
+
+def revoked_json(revocations: Iterable[Revocation], *, epoch: int, issuer: CertificateFacts) -> str:
+    """Return the list for people and tools: one line per certificate, sorted by serial."""
+    head = json.dumps({"issuer": {"subject": issuer.subject, "ski": issuer.ski}, "epoch": epoch})
+    rows = ",\n".join(_row(revocation) for revocation in merge(revocations))
+    return f'{head[:-1]}, "revoked": [{chr(10) + rows + chr(10) if rows else ""}]}}\n'
+
+
+def _row(revocation: Revocation) -> str:
+    return json.dumps(
+        {
+            "serial": revocation.serial,
+            "revokedAt": rfc3339(revocation.revoked_at),
+            "reason": revocation.reason.value,
+            "notAfter": rfc3339(revocation.not_after),
+            "source": revocation.source,
+        },
+        ensure_ascii=False,
+    )

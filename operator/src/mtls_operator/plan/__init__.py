@@ -1,0 +1,1 @@
+"""Decisions: from what is observed to what should be, as pure functions. It performs nothing."""

@@ -1,0 +1,179 @@
+"""The ledger of revocations: the durable record of what became of every serial number (guarantee G3).
+
+Append-only lines in pages; the last line of a serial number counts. Nothing is dropped before its certificate
+has expired. The ledger knows three things to say about a serial number: it is revoked, it was restored, or it is
+merely known (a certificate that left its object while still valid).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from mtls_operator.api.certificate import FINAL_REASONS, RevocationReason
+from mtls_operator.api.meta import Meta
+from mtls_operator.api.timestamp import format_timestamp, parse_timestamp
+
+#: A page is closed when the next line would pass this: a ConfigMap holds at most 1 MiB.
+PAGE_BYTES: Final = 700 * 1024
+#: Key of a page's ConfigMap.
+RECORDS_KEY: Final = "records.jsonl"
+
+
+class Entry(StrEnum):
+    """What a line says about a serial number."""
+
+    REVOKED = "revoked"
+    RESTORED = "restored"
+    KNOWN = "known"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line: ``serial`` in upper-case hexadecimal, ``owner`` as namespace/name with its UID."""
+
+    serial: str
+    entry: Entry
+    at: datetime
+    not_after: datetime
+    reason: RevocationReason
+    owner: str
+    owner_uid: str
+    recovered: bool = False
+
+
+def encode(records: Iterable[Record]) -> str:
+    """Return records as lines of JSON."""
+    return "".join(_line(record) for record in records)
+
+
+def decode(text: str) -> tuple[tuple[Record, ...], tuple[int, ...]]:
+    """Read a page: its records, and the numbers of the lines that are damaged.
+
+    A damaged line does not hold the others back: what it revoked stands in the published list too, and is recovered
+    from there; what it restored stays revoked, which is the safe side.
+    """
+    records, damaged = [], []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            records.append(_record(json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            damaged.append(number)
+    return tuple(records), tuple(damaged)
+
+
+def latest(records: Iterable[Record]) -> dict[str, Record]:
+    """Return the record that counts for each serial number: the last one."""
+    return {record.serial: record for record in records}
+
+
+def append(last_page: str, records: Iterable[Record]) -> list[str]:
+    """Return the contents of the last page and of the pages after it, with records added."""
+    pages = [last_page]
+    for record in records:
+        line = _line(record)
+        if len(pages[-1].encode()) + len(line.encode()) > PAGE_BYTES:
+            pages.append("")
+        pages[-1] += line
+    return pages
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What a ClientCertificate asks of the ledger, with every serial number known to be its own and their ends.
+
+    ``revoked`` is what the object says; ``restorable`` is False for an object that cannot be read: it may revoke,
+    never restore.
+    """
+
+    meta: Meta
+    revoked: bool
+    retain: bool
+    restorable: bool
+    reason: RevocationReason
+    serials: Mapping[str, datetime]
+
+    @property
+    def revokes(self) -> bool:
+        """Whether its certificates must be revoked: it says so, or it is being deleted without retaining."""
+        return self.revoked or (self.meta.deleting and not self.retain)
+
+
+def due(ledger: Mapping[str, Record], holders: Iterable[Holder], *, now: datetime) -> tuple[Record, ...]:
+    """Return the records that the objects ask for and that the ledger does not have yet.
+
+    Revoked objects and deleted ones (unless they retain) revoke every certificate of theirs; objects that are no
+    longer revoked restore what they themselves revoked, unless the key is compromised.
+    """
+    records: list[Record] = []
+    for holder in holders:
+        for serial, not_after in holder.serials.items():
+            if not_after <= now:
+                continue
+            entry = _wanted(ledger.get(serial), holder)
+            if entry is not None:
+                records.append(
+                    Record(
+                        serial=serial,
+                        entry=entry,
+                        at=now,
+                        not_after=not_after,
+                        reason=_reason(holder),
+                        owner="/".join(holder.meta.key),
+                        owner_uid=holder.meta.uid,
+                    )
+                )
+    return tuple(records)
+
+
+def _wanted(record: Record | None, holder: Holder) -> Entry | None:
+    revoked = record is not None and record.entry is Entry.REVOKED
+    if holder.revokes:
+        return None if revoked else Entry.REVOKED
+    if record is None:
+        return Entry.KNOWN if holder.meta.deleting else None
+    takes_back = holder.restorable and not holder.meta.deleting and may_restore(record, holder.meta.uid)
+    return Entry.RESTORED if revoked and takes_back else None
+
+
+def may_restore(record: Record, owner_uid: str) -> bool:
+    """Say whether an object may take back a revocation: only its own, and never that of a compromised key."""
+    return record.owner_uid == owner_uid and record.reason not in FINAL_REASONS and not record.recovered
+
+
+def _reason(holder: Holder) -> RevocationReason:
+    if not holder.revoked and holder.reason is RevocationReason.UNSPECIFIED:
+        return RevocationReason.CESSATION_OF_OPERATION
+    return holder.reason
+
+
+def _line(record: Record) -> str:
+    document = {
+        "serial": record.serial,
+        "entry": record.entry.value,
+        "at": format_timestamp(record.at),
+        "notAfter": format_timestamp(record.not_after),
+        "reason": record.reason.value,
+        "owner": record.owner,
+        "ownerUid": record.owner_uid,
+    }
+    if record.recovered:
+        document["recovered"] = "true"
+    return json.dumps(document, separators=(",", ":")) + "\n"
+
+
+def _record(document: Mapping[str, str]) -> Record:
+    return Record(
+        serial=document["serial"],
+        entry=Entry(document["entry"]),
+        at=parse_timestamp(document["at"]),
+        not_after=parse_timestamp(document["notAfter"]),
+        reason=RevocationReason(document["reason"]),
+        owner=document["owner"],
+        owner_uid=document["ownerUid"],
+        recovered=document.get("recovered") == "true",
+    )

@@ -1,0 +1,108 @@
+"""The status of one MTLSRule: what it means, and on which hosts it is in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mtls_operator.api.conditions import Condition, conditions_of, merge_conditions, ready
+from mtls_operator.api.meta import Meta
+from mtls_operator.api.reason import ConditionType, Reason
+from mtls_operator.api.rule import Rule
+from mtls_operator.plan.hostrules import BrokenRule, Standing, compile_text, effective_text
+from mtls_operator.rules import RuleError
+
+
+@dataclass(frozen=True, slots=True)
+class OnHost:
+    """A rule on one host that exists: which version is in force there, and whether every proxy has it."""
+
+    host: str
+    standing: Standing
+    generation: int
+    deployed: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleView:
+    """Everything that a rule's status rests on; ``missing`` are hosts that it names and that do not exist."""
+
+    rule: Rule | BrokenRule
+    previous: Mapping[str, Any]
+    hosts: Sequence[OnHost]
+    missing: Sequence[str]
+    now: datetime
+
+
+def status_of(view: RuleView) -> dict[str, Any]:
+    """Return the whole status of a rule."""
+    meta = view.rule.meta
+    accepted, preview, warnings = _accepted(view)
+    deployed = _deployed(view, meta)
+    conditions = [accepted, deployed]
+    conditions.append(
+        ready(conditions, [ConditionType.ACCEPTED, ConditionType.DEPLOYED], message=deployed.message)
+    )
+    hosts = sorted(view.hosts, key=lambda on: on.host)
+    status: dict[str, Any] = {
+        "observedGeneration": meta.generation,
+        "warnings": warnings,
+        "hosts": [{"name": on.host, "deployed": on.deployed} for on in hosts],
+        "hostSummary": f"{sum(on.deployed for on in hosts)}/{len(hosts)}",
+        "conditions": merge_conditions(conditions_of(view.previous), conditions, now=view.now),
+    }
+    if preview:
+        status["expression"] = preview
+    return status
+
+
+def _accepted(view: RuleView) -> tuple[Condition, str, list[str]]:
+    meta = view.rule.meta
+    if isinstance(view.rule, BrokenRule):
+        return _refused(meta, Reason.INVALID_SPEC, view.rule.error, view.hosts), "", []
+    try:
+        expression, _ = compile_text(effective_text(view.rule))
+    except RuleError as error:
+        return _refused(meta, Reason.INVALID_EXPRESSION, error.display(), view.hosts), "", []
+    condition = Condition(
+        ConditionType.ACCEPTED, True, Reason.ACCEPTED, "The expression compiles.", meta.generation
+    )
+    return condition, expression.preview, [warning.message for warning in expression.warnings]
+
+
+def _refused(meta: Meta, reason: Reason, error: str, hosts: Sequence[OnHost]) -> Condition:
+    former = any(on.standing is Standing.LAST_GOOD for on in hosts)
+    consequence = (
+        "The last good version stays in force." if former else "It has never compiled and blocks nothing."
+    )
+    return Condition(ConditionType.ACCEPTED, False, reason, f"{error}\n{consequence}", meta.generation)
+
+
+def _deployed(view: RuleView, meta: Meta) -> Condition:
+    def condition(reason: Reason, message: str, *, status: bool) -> Condition:
+        return Condition(ConditionType.DEPLOYED, status, reason, message, meta.generation)
+
+    if view.missing:
+        named = ", ".join(sorted(view.missing))
+        return condition(
+            Reason.HOST_NOT_FOUND, f"There is no MTLSHost {named} in this namespace.", status=False
+        )
+    if not view.hosts:
+        return condition(Reason.NO_HOSTS, "The namespace has no MTLSHost to apply to.", status=False)
+    if isinstance(view.rule, Rule) and not view.rule.enabled:
+        return condition(Reason.DISABLED, "The rule is disabled and decides nothing.", status=True)
+    late = sorted(on.host for on in view.hosts if not on.deployed)
+    if late:
+        first = next(on for on in view.hosts if on.host == late[0])
+        return condition(
+            Reason.HOST_NOT_READY, f"Not in force on {', '.join(late)}: {first.message}", status=False
+        )
+    stale = any(on.standing is not Standing.CURRENT for on in view.hosts)
+    if stale:
+        return condition(
+            Reason.LAST_GOOD_IN_FORCE, "The last good version is in force, not this one.", status=False
+        )
+    return condition(Reason.DEPLOYED, f"In force on every proxy of {len(view.hosts)} hosts.", status=True)

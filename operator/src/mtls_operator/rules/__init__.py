@@ -1,0 +1,41 @@
+"""The rules language: text to typed tree to Lua, with a reference evaluator and diagnostics.
+
+A subset of Cloudflare's Rules language for filters, with its names and semantics
+(``docs/rules-language.md``). Pure: it knows nothing of clusters or proxies.
+"""
+
+from mtls_operator.rules.diagnostics import Code, Lint, RuleError, Span
+from mtls_operator.rules.expression import (
+    GENERATED_LIMITS,
+    PRODUCT_LIMITS,
+    Expression,
+    check_supported,
+    evaluate,
+    parse,
+    to_lua,
+)
+from mtls_operator.rules.lua import RUNTIME, LuaCode, lua_string
+from mtls_operator.rules.request import RequestError
+from mtls_operator.rules.simple import SimpleFormError, simple_form
+from mtls_operator.rules.values import Limits
+
+__all__ = [
+    "GENERATED_LIMITS",
+    "PRODUCT_LIMITS",
+    "RUNTIME",
+    "Code",
+    "Expression",
+    "Limits",
+    "Lint",
+    "LuaCode",
+    "RequestError",
+    "RuleError",
+    "SimpleFormError",
+    "Span",
+    "check_supported",
+    "evaluate",
+    "lua_string",
+    "parse",
+    "simple_form",
+    "to_lua",
+]

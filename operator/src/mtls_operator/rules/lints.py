@@ -1,0 +1,196 @@
+"""Warnings: expressions that are valid and almost certainly not what was meant.
+
+A comparison that can never be true makes a rule that never blocks, which nobody notices; that is what most
+of these are about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from mtls_operator.rules.diagnostics import Lint
+from mtls_operator.rules.schema import CERTIFICATE_PREFIX
+from mtls_operator.rules.tree import (
+    AnyNode,
+    BytesSet,
+    Call,
+    Comparison,
+    Connective,
+    Field,
+    Index,
+    IpSet,
+    Literal,
+    Logical,
+    Not,
+    Operator,
+    walk,
+)
+from mtls_operator.rules.types import BYTES
+
+VERIFIED: Final = CERTIFICATE_PREFIX + "cert_verified"
+REVOKED: Final = CERTIFICATE_PREFIX + "cert_revoked"
+_HEADERS: Final = frozenset({"http.request.headers", "http.request.headers.names"})
+_EXACT: Final = frozenset({Operator.EQ, Operator.NE, Operator.IN})
+_UNRESERVED_ESCAPE: Final = re.compile(rb"%(?:2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
+_DELETE: Final = 0x7F
+_LOWER: Final = re.compile(rb"[a-z]")
+_UPPER: Final = re.compile(rb"[A-Z]")
+
+
+def lint(root: AnyNode) -> tuple[Lint, ...]:
+    """Return the warnings about a tree, in the order of the text."""
+    found = [*_revocation(root)]
+    for node in walk(root):
+        if isinstance(node, Comparison):
+            found.extend(_comparison(node))
+        elif isinstance(node, Index):
+            found.extend(_header_key(node))
+        elif isinstance(node, Logical) and node.connective is Connective.AND:
+            found.extend(_pin(node))
+    return tuple(sorted(set(found), key=lambda warning: (warning.span.start, warning.code, warning.message)))
+
+
+def _revocation(root: AnyNode) -> Iterator[Lint]:
+    names = [node for node in walk(root) if isinstance(node, Field)]
+    if any(node.name == REVOKED for node in names):
+        return
+    for node in names:
+        if node.name == VERIFIED:
+            message = f"a revoked certificate is still verified: without {REVOKED} this does not stop it"
+            yield Lint("revoked_not_tested", message, node.span)
+            return
+
+
+def _header_key(node: Index) -> Iterator[Lint]:
+    if (
+        isinstance(node.value, Field)
+        and node.value.name in _HEADERS
+        and isinstance(node.key, bytes)
+        and _UPPER.search(node.key)
+    ):
+        yield Lint(
+            "header_key_case", "header names are in lower case here: this one is always missing", node.span
+        )
+
+
+def _pin(node: Logical) -> Iterator[Lint]:
+    """Warn of a pin that blocks nobody with a valid certificate, as in an example of Cloudflare's own."""
+    unverified = any(
+        isinstance(each, Not) and isinstance(each.operand, Field) and each.operand.name == VERIFIED
+        for each in node.operands
+    )
+    for each in node.operands:
+        compared = each.operand if isinstance(each, Not) else each
+        if not (unverified and isinstance(compared, Comparison) and isinstance(compared.value, Field)):
+            continue
+        negative = isinstance(each, Not) != (compared.operator is Operator.NE)
+        if negative and compared.value.name.startswith(CERTIFICATE_PREFIX):
+            message = "joined with 'and': a verified certificate passes whatever this says; write 'or' to pin"
+            yield Lint("pin_joined_with_and", message, each.span)
+
+
+def _comparison(node: Comparison) -> Iterator[Lint]:
+    if isinstance(node.operand, IpSet):
+        addresses = [low for low, _ in node.operand.ranges]
+    elif isinstance(node.operand, Literal) and not isinstance(node.operand.value, bytes | int):
+        addresses = [node.operand.value]
+    else:
+        addresses = []
+    for address in addresses:
+        if address.version == 6 and address.ipv4_mapped is not None:  # noqa: PLR2004 - IPv6
+            message = f"{address} never matches: such a client is seen as {address.ipv4_mapped}"
+            yield Lint("mapped_address", message, node.operand.span)
+    if node.value.type == BYTES and node.operator in _EXACT:
+        for member in _members(node):
+            yield from _exact(node, member)
+
+
+def _members(node: Comparison) -> tuple[bytes, ...]:
+    if isinstance(node.operand, BytesSet):
+        return node.operand.members
+    if isinstance(node.operand, Literal) and isinstance(node.operand.value, bytes):
+        return (node.operand.value,)
+    return ()
+
+
+def _exact(node: Comparison, member: bytes) -> Iterator[Lint]:
+    shown = member.decode("utf-8", "replace")
+    span = node.operand.span
+    value = node.value
+    if b"*" in member:
+        message = f"'*' in \"{shown}\" is an ordinary character here; patterns need the operator wildcard"
+        yield Lint("star_in_equality", message, span)
+    if isinstance(value, Call):
+        letters = {"lower": _UPPER, "upper": _LOWER}.get(value.function)
+        if letters is not None and letters.search(member):
+            yield Lint("never_equal", f'{value.function}(…) is never "{shown}"', span)
+    if isinstance(value, Field) and value.name in _IMPOSSIBLE:
+        reason = _IMPOSSIBLE[value.name](member)
+        if reason is not None:
+            yield Lint("never_equal", f'{value.name} is never "{shown}": {reason}', span)
+
+
+def impossible_path(path: bytes) -> str | None:
+    """Return why no request has this normalised path, None if one can."""
+    return next((reason for impossible, reason in _PATH_REASONS if impossible(path)), None)
+
+
+def impossible_host(host: bytes) -> str | None:
+    """Return why no request has this host, None if one can."""
+    if _UPPER.search(host):
+        return "the host is in lower case"
+    if b":" in host and not host.startswith(b"["):
+        return "the host has no port"
+    return "the host has no dot at its end" if host.endswith(b".") else None
+
+
+def _lower_hex(text: bytes) -> str | None:
+    return (
+        "fingerprints are lower-case hexadecimal without colons" if re.search(rb"[^0-9a-f]", text) else None
+    )
+
+
+def _upper_hex(text: bytes) -> str | None:
+    return (
+        "serial numbers and key identifiers are upper-case hexadecimal without colons"
+        if re.search(rb"[^0-9A-F]", text)
+        else None
+    )
+
+
+def _method(text: bytes) -> str | None:
+    return "methods are in upper case" if _LOWER.search(text) else None
+
+
+_PATH_REASONS: Final[tuple[tuple[Callable[[bytes], bool], str], ...]] = (
+    (lambda path: not path.startswith(b"/"), "a path begins with a slash"),
+    (lambda path: b"?" in path or b"#" in path, "a path ends before the query"),
+    (lambda path: b"//" in path, "repeated slashes are merged before rules see the path"),
+    (
+        lambda path: not {b".", b".."}.isdisjoint(path.split(b"/")),
+        "dot segments are removed before rules see the path",
+    ),
+    (
+        lambda path: any(not ord(" ") < byte < _DELETE for byte in path),
+        "blanks and characters outside ASCII arrive percent-encoded",
+    ),
+    (lambda path: b"\\" in path, "backslashes are turned into slashes before rules see the path"),
+    (
+        lambda path: _UNRESERVED_ESCAPE.search(path) is not None,
+        "escapes of plain characters are decoded before rules see the path",
+    ),
+)
+_IMPOSSIBLE: Final[dict[str, Callable[[bytes], str | None]]] = {
+    "http.host": impossible_host,
+    "http.request.method": _method,
+    "http.request.uri.path": impossible_path,
+    **{
+        CERTIFICATE_PREFIX + name: _lower_hex for name in ("cert_fingerprint_sha1", "cert_fingerprint_sha256")
+    },
+    **{
+        CERTIFICATE_PREFIX + name: _upper_hex
+        for name in ("cert_issuer_serial", "cert_issuer_ski", "cert_serial", "cert_ski")
+    },
+}

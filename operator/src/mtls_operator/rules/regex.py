@@ -1,0 +1,326 @@
+r"""Regular expressions: what Rust's engine and RE2 agree on, and its translation for Python's ``re``.
+
+A pattern works on bytes, without Unicode. Everything that the two engines read differently, or that only one
+of them knows (set operations in classes, look-around, back-references, repeated repetition, lone braces), is
+refused with the reason, so that a rule means the same wherever it runs. The translation has no flags and no
+feature on which Python differs: classes become explicit bytes, anchors become ``\A`` and ``\Z``.
+
+Python's engine can take exponential time; the translation is for the reference evaluator, never for traffic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+_MAX_REPEAT: Final = 1000
+_MAX_GROUPS: Final = 50
+_MAX_SIZE: Final = 100_000
+_ASCII: Final = 0x80
+_NEWLINE: Final = ord("\n")
+_ALL: Final = frozenset(range(256))
+_DIGITS: Final = frozenset(b"0123456789")
+_LOWER: Final = frozenset(range(ord("a"), ord("z") + 1))
+_UPPER: Final = frozenset(range(ord("A"), ord("Z") + 1))
+_WORD: Final = _DIGITS | _LOWER | _UPPER | frozenset(b"_")
+_SPACE: Final = frozenset(b"\t\n\v\f\r ")
+_CLASSES: Final = {
+    "d": _DIGITS,
+    "D": _ALL - _DIGITS,
+    "w": _WORD,
+    "W": _ALL - _WORD,
+    "s": _SPACE,
+    "S": _ALL - _SPACE,
+}
+_CONTROLS: Final = {"n": 0x0A, "r": 0x0D, "t": 0x09}
+_ANCHORS: Final = {"b": rb"\b", "B": rb"\B", "A": rb"\A", "z": rb"\Z"}
+_PUNCTUATION: Final = frozenset("!\"#$%&'()*+,-./:;=?@[\\]^_`{|}~")
+_FLAGS: Final = frozenset("ims")
+_COUNTED: Final = re.compile(r"\{(\d{1,9})(,(\d{0,9}))?\}")
+_NAMED_GROUP: Final = re.compile(r"\?P?<([A-Za-z_][A-Za-z0-9_]*)>")
+_FLAG_GROUP: Final = re.compile(r"\?([a-zA-Z]*)(?:-([a-zA-Z]+))?([:)])")
+
+
+class RegexError(ValueError):
+    """A pattern that is refused, with the reason and the place in the pattern."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A translated part, and how many positions it needs when its repetitions are written out."""
+
+    python: bytes
+    size: int
+
+
+class _Reader:
+    """The pattern, how far it has been read, and what has been seen."""
+
+    __slots__ = ("depth", "names", "pattern", "position")
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.position = 0
+        self.depth = 0
+        self.names: set[str] = set()
+
+    @property
+    def char(self) -> str:
+        return self.pattern[self.position : self.position + 1]
+
+    def take(self) -> str:
+        char = self.char
+        self.position += 1
+        return char
+
+    def error(self, reason: str) -> RegexError:
+        return RegexError(f"{reason} (character {min(self.position, len(self.pattern)) + 1} of the pattern)")
+
+
+def normalise(pattern: str) -> str:
+    r"""Return the pattern with ``\"`` written as a plain quote, so that quoted and raw literals agree."""
+    return re.sub(r"\\(.)", lambda pair: '"' if pair[1] == '"' else pair[0], pattern, flags=re.DOTALL)
+
+
+def translate(pattern: str) -> bytes:
+    """Return the same regular expression for Python's ``re`` on bytes; raises :class:`RegexError`."""
+    reader = _Reader(pattern)
+    piece = _alternatives(reader, frozenset())
+    if reader.char:
+        raise reader.error("a closing parenthesis without an opening one")
+    return piece.python
+
+
+def _alternatives(reader: _Reader, flags: frozenset[str]) -> _Piece:
+    """Read up to the end of the group; flags that are set inside hold until then."""
+    branches: list[bytes] = [b""]
+    size = 1
+    while reader.char and reader.char != ")":
+        if reader.char == "|":
+            reader.take()
+            branches.append(b"")
+            continue
+        change = _flag_change(reader, flags)
+        if change is not None:
+            flags = change
+            continue
+        piece = _repeated(reader, flags)
+        branches[-1] += piece.python
+        size += piece.size
+        if size > _MAX_SIZE:
+            raise reader.error("the pattern is too large once its repetitions are written out")
+    return _Piece(b"|".join(branches), size)
+
+
+def _flag_change(reader: _Reader, flags: frozenset[str]) -> frozenset[str] | None:
+    """Read ``(?i)`` and the like; None when something else comes next."""
+    match = _FLAG_GROUP.match(reader.pattern, reader.position + 1) if reader.char == "(" else None
+    if match is None or match[3] == ":":
+        return None
+    changed = _flags(reader, match, flags)
+    reader.position = match.end()
+    return changed
+
+
+def _flags(reader: _Reader, match: re.Match[str], flags: frozenset[str]) -> frozenset[str]:
+    on, off = match[1], match[2] or ""
+    if not _FLAGS.issuperset(on + off):
+        raise reader.error("only the flags i, m and s are supported")
+    if match[3] == ")" and not on + off:
+        raise reader.error("flags are missing")
+    return (flags | frozenset(on)) - frozenset(off)
+
+
+def _repeated(reader: _Reader, flags: frozenset[str]) -> _Piece:
+    piece = _atom(reader, flags)
+    repeat, factor = _quantifier(reader)
+    if not repeat:
+        return piece
+    if reader.char == "?":
+        repeat += reader.take()
+    if reader.char and reader.char in "*+?{":
+        raise reader.error("a repetition cannot be repeated")
+    return _Piece(b"(?:" + piece.python + b")" + repeat.encode(), piece.size * factor + 1)
+
+
+def _quantifier(reader: _Reader) -> tuple[str, int]:
+    """Read a repetition; return it as text (empty: none) with the number of copies that it stands for."""
+    char = reader.char
+    if char and char in "*+?":
+        return reader.take(), 1
+    if char != "{":
+        return "", 1
+    match = _COUNTED.match(reader.pattern, reader.position)
+    if match is None:
+        raise reader.error("'{' must begin a repetition such as {2}, {2,} or {2,5}; write \\{ for a brace")
+    low = int(match[1])
+    high = int(match[3]) if match[3] else low
+    if high < low:
+        raise reader.error("the repetition ends before it begins")
+    if high > _MAX_REPEAT:
+        raise reader.error(f"at most {_MAX_REPEAT} repetitions")
+    reader.position = match.end()
+    return match[0], max(high, 1)
+
+
+def _atom(reader: _Reader, flags: frozenset[str]) -> _Piece:
+    char = reader.char
+    if char == "(":
+        return _group(reader, flags)
+    if char == "[":
+        return _Piece(_bytes_class(_class(reader, flags)), 1)
+    if char == "\\":
+        return _escape(reader, flags)
+    if char in "*+?{":
+        raise reader.error("there is nothing to repeat")
+    reader.take()
+    return (
+        _Piece(_SPECIAL[char]("s" in flags, "m" in flags), 1) if char in _SPECIAL else _literal(char, flags)
+    )
+
+
+def _literal(char: str, flags: frozenset[str]) -> _Piece:
+    data = char.encode()
+    pieces = [_bytes_class(_folded(frozenset({byte}), flags)) for byte in data]
+    return _Piece(b"(?:" + b"".join(pieces) + b")", len(data))
+
+
+def _group(reader: _Reader, flags: frozenset[str]) -> _Piece:
+    reader.take()
+    reader.depth += 1
+    if reader.depth > _MAX_GROUPS:
+        raise reader.error(f"groups are nested deeper than {_MAX_GROUPS}")
+    if reader.char == "?":
+        named = _NAMED_GROUP.match(reader.pattern, reader.position)
+        scoped = _FLAG_GROUP.match(reader.pattern, reader.position)
+        if named is not None:
+            if named[1] in reader.names:
+                raise reader.error("two groups have one name")
+            reader.names.add(named[1])
+            reader.position = named.end()
+        elif scoped is not None and scoped[3] == ":":
+            flags = _flags(reader, scoped, flags)
+            reader.position = scoped.end()
+        else:
+            raise reader.error("look-around, atomic and conditional groups are not supported")
+    inner = _alternatives(reader, flags)
+    if reader.take() != ")":
+        raise reader.error("a closing parenthesis is missing")
+    reader.depth -= 1
+    return _Piece(b"(?:" + inner.python + b")", inner.size)
+
+
+def _escape(reader: _Reader, flags: frozenset[str]) -> _Piece:
+    char = reader.pattern[reader.position + 1 : reader.position + 2]
+    if char in _ANCHORS:
+        reader.position += 2
+        return _Piece(_ANCHORS[char], 1)
+    return _Piece(_bytes_class(_folded(_escaped_bytes(reader), flags)), 1)
+
+
+def _escaped_bytes(reader: _Reader) -> frozenset[int]:
+    """Read an escape that stands for one byte out of a set."""
+    char = reader.pattern[reader.position + 1 : reader.position + 2]
+    if char == "x":
+        digits = reader.pattern[reader.position + 2 : reader.position + 4]
+        if re.fullmatch(r"[0-9a-fA-F]{2}", digits) is None:
+            raise reader.error("\\x needs two hexadecimal digits")
+        reader.position += 4
+        return frozenset({int(digits, 16)})
+    if char in _CLASSES:
+        result = _CLASSES[char]
+    elif char in _CONTROLS:
+        result = frozenset({_CONTROLS[char]})
+    elif char in _PUNCTUATION:
+        result = frozenset({ord(char)})
+    elif char and char in "0123456789":
+        raise reader.error("back-references are not supported")
+    else:
+        raise reader.error(f"\\{char} is not supported" if char else "the pattern ends in a backslash")
+    reader.position += 2
+    return result
+
+
+def _class(reader: _Reader, flags: frozenset[str]) -> frozenset[int]:
+    reader.take()
+    negated = reader.char == "^"
+    if negated:
+        reader.take()
+    members: set[int] = set()
+    first = True
+    while first or reader.char != "]":
+        if not reader.char:
+            raise reader.error("the character class is not closed")
+        members |= _class_item(reader, first=first)
+        first = False
+    reader.take()
+    folded = _folded(frozenset(members), flags)
+    return _ALL - folded if negated else folded
+
+
+def _class_item(reader: _Reader, *, first: bool) -> frozenset[int]:
+    start = _class_member(reader, first=first)
+    dash = reader.char == "-" and reader.pattern[reader.position + 1 : reader.position + 2] not in {"]", ""}
+    if not dash:
+        return start
+    reader.take()
+    end = _class_member(reader, first=True)
+    if len(start) != 1 or len(end) != 1:
+        raise reader.error("a range needs a single character at both ends")
+    low, high = min(start), min(end)
+    if low > high:
+        raise reader.error("the range ends before it begins")
+    return frozenset(range(low, high + 1))
+
+
+def _class_member(reader: _Reader, *, first: bool) -> frozenset[int]:
+    char = reader.char
+    if char == "\\":
+        return _escaped_bytes(reader)
+    if char == "[":
+        raise reader.error("write \\[ for a bracket inside a character class")
+    if reader.pattern[reader.position : reader.position + 2] in {"&&", "--", "~~"}:
+        raise reader.error("set operations in a character class are not supported; escape these characters")
+    if char == "-" and not first and reader.pattern[reader.position + 1 : reader.position + 2] != "]":
+        raise reader.error("write \\- for a hyphen inside a character class")
+    if not char:
+        raise reader.error("the character class is not closed")
+    if ord(char) >= _ASCII:
+        raise reader.error("only ASCII characters can stand in a character class")
+    reader.take()
+    return frozenset({ord(char)})
+
+
+def _folded(members: frozenset[int], flags: frozenset[str]) -> frozenset[int]:
+    if "i" not in flags:
+        return members
+    upper = frozenset(byte - 32 for byte in members & _LOWER)
+    lower = frozenset(byte + 32 for byte in members & _UPPER)
+    return members | upper | lower
+
+
+def _bytes_class(members: frozenset[int]) -> bytes:
+    """Write a set of bytes as a class with every byte escaped; the empty set never matches."""
+    if not members:
+        return b"(?!)"
+    ordered = sorted(members)
+    text = bytearray(b"[")
+    start = previous = ordered[0]
+    for byte in [*ordered[1:], None]:
+        if byte is not None and byte == previous + 1:
+            previous = byte
+            continue
+        text += b"\\x%02x-\\x%02x" % (start, previous)
+        if byte is not None:
+            start = previous = byte
+    return bytes(text) + b"]"
+
+
+#: The special characters by what they become, given the flags s and m.
+_SPECIAL: Final[dict[str, Callable[[bool, bool], bytes]]] = {
+    ".": lambda single, _: _bytes_class(_ALL if single else _ALL - {_NEWLINE}),
+    "^": lambda _, multiple: b"(?m:^)" if multiple else rb"\A",
+    "$": lambda _, multiple: b"(?m:$)" if multiple else rb"\Z",
+}

@@ -1,0 +1,240 @@
+"""What an expression can name: fields with their types, functions with their signatures, names that we lack.
+
+Names and types are Cloudflare's (developers.cloudflare.com, "Fields reference" and "Functions" of the
+Ruleset Engine).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import Enum
+from typing import Final
+
+from mtls_operator.rules.types import BOOL, BYTES, BYTES_ARRAY, BYTES_ARRAY_MAP, INT, IP, Type
+
+CERTIFICATE_PREFIX: Final = "cf.tls_client_auth."
+
+#: Fields that the data plane provides today.
+SUPPORTED_FIELDS: Final = frozenset(
+    {
+        "cf.tls_client_auth.cert_fingerprint_sha256",
+        "cf.tls_client_auth.cert_issuer_dn",
+        "cf.tls_client_auth.cert_presented",
+        "cf.tls_client_auth.cert_revoked",
+        "cf.tls_client_auth.cert_serial",
+        "cf.tls_client_auth.cert_subject_dn",
+        "cf.tls_client_auth.cert_verified",
+        "false",
+        "http.host",
+        "http.request.method",
+        "http.request.uri",
+        "http.request.uri.path",
+        "http.request.uri.query",
+        "ip.src",
+        "ssl",
+        "true",
+    }
+)
+
+_BOOL_FIELDS = (
+    "cf.tls_client_auth.cert_chain_rfc9440_too_large",
+    "cf.tls_client_auth.cert_presented",
+    "cf.tls_client_auth.cert_revoked",
+    "cf.tls_client_auth.cert_rfc9440_too_large",
+    "cf.tls_client_auth.cert_verified",
+    "false",
+    "http.request.headers.truncated",
+    "ssl",
+    "true",
+)
+_BYTES_FIELDS = (
+    "cf.tls_cipher",
+    "cf.tls_client_auth.cert_chain_rfc9440",
+    "cf.tls_client_auth.cert_fingerprint_sha1",
+    "cf.tls_client_auth.cert_fingerprint_sha256",
+    "cf.tls_client_auth.cert_issuer_dn",
+    "cf.tls_client_auth.cert_issuer_dn_legacy",
+    "cf.tls_client_auth.cert_issuer_dn_rfc2253",
+    "cf.tls_client_auth.cert_issuer_serial",
+    "cf.tls_client_auth.cert_issuer_ski",
+    "cf.tls_client_auth.cert_not_after",
+    "cf.tls_client_auth.cert_not_before",
+    "cf.tls_client_auth.cert_rfc9440",
+    "cf.tls_client_auth.cert_serial",
+    "cf.tls_client_auth.cert_ski",
+    "cf.tls_client_auth.cert_subject_dn",
+    "cf.tls_client_auth.cert_subject_dn_legacy",
+    "cf.tls_client_auth.cert_subject_dn_rfc2253",
+    "cf.tls_version",
+    "http.cookie",
+    "http.host",
+    "http.referer",
+    "http.request.full_uri",
+    "http.request.method",
+    "http.request.uri",
+    "http.request.uri.path",
+    "http.request.uri.path.extension",
+    "http.request.uri.query",
+    "http.request.version",
+    "http.user_agent",
+    "http.x_forwarded_for",
+    "raw.http.request.full_uri",
+    "raw.http.request.uri",
+    "raw.http.request.uri.path",
+    "raw.http.request.uri.path.extension",
+    "raw.http.request.uri.query",
+)
+
+FIELDS: Final[dict[str, Type]] = {
+    **dict.fromkeys(_BOOL_FIELDS, BOOL),
+    **dict.fromkeys(_BYTES_FIELDS, BYTES),
+    **dict.fromkeys(("cf.edge.server_ip", "ip.src"), IP),
+    **dict.fromkeys(
+        (
+            "cf.edge.server_port",
+            "http.request.body.size",
+            "http.request.timestamp.msec",
+            "http.request.timestamp.sec",
+        ),
+        INT,
+    ),
+    **dict.fromkeys(
+        (
+            "http.request.headers.names",
+            "http.request.headers.values",
+            "http.request.uri.args.names",
+            "http.request.uri.args.values",
+        ),
+        BYTES_ARRAY,
+    ),
+    **dict.fromkeys(
+        ("http.request.cookies", "http.request.headers", "http.request.uri.args"), BYTES_ARRAY_MAP
+    ),
+}
+
+#: Beginnings of fields that exist at Cloudflare and need something that only Cloudflare has.
+_FOREIGN_FIELDS: Final = (
+    "cf.api_gateway.",
+    "cf.bot_management.",
+    "cf.client.bot",
+    "cf.edge.client_port",
+    "cf.edge.l4.",
+    "cf.hostname.metadata",
+    "cf.llm.",
+    "cf.metal.",
+    "cf.random_seed",
+    "cf.ray_id",
+    "cf.response.",
+    "cf.threat_score",
+    "cf.timings.",
+    "cf.tls_ciphers_",
+    "cf.tls_client_extensions_",
+    "cf.tls_client_hello_",
+    "cf.tls_client_random",
+    "cf.verified_bot_category",
+    "cf.waf.",
+    "cf.worker.",
+    "cf.zone.",
+    "http.request.accepted_languages",
+    "http.request.body.",
+    "http.request.jwt.",
+    "http.response.",
+    "ip.geoip.",
+    "ip.src.",
+    "raw.http.request.uri.args",
+    "raw.http.response.",
+)
+
+
+class Accepts(Enum):
+    """Where an argument may come from."""
+
+    FIELD = "a field"
+    LITERAL = "a literal"
+    EITHER = "a field or a literal"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter: where its argument comes from, and which types it takes."""
+
+    accepts: Accepts
+    types: tuple[Type, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A signature: ``required`` arguments must be given, the last parameter repeats up to ``most``."""
+
+    parameters: tuple[Parameter, ...]
+    returns: Type
+    required: int
+    most: int
+
+
+def _function(
+    returns: Type, *parameters: Parameter, required: int | None = None, most: int | None = None
+) -> Function:
+    count = len(parameters)
+    return Function(
+        parameters, returns, required if required is not None else count, most if most is not None else count
+    )
+
+
+_SOURCE = Parameter(Accepts.FIELD, (BYTES,))
+_TEXT = Parameter(Accepts.EITHER, (BYTES,))
+_NUMBER = Parameter(Accepts.LITERAL, (INT,))
+_ADDRESS = Parameter(Accepts.FIELD, (IP,))
+_OPTION = Parameter(Accepts.LITERAL, (BYTES,))
+
+#: Functions that the parser and the reference evaluator know; ``any`` and ``all`` are part of the grammar.
+FUNCTIONS: Final[dict[str, Function]] = {
+    "cidr": _function(IP, _ADDRESS, _NUMBER, _NUMBER),
+    "cidr6": _function(IP, _ADDRESS, _NUMBER),
+    "concat": _function(BYTES, Parameter(Accepts.EITHER, (BYTES, BYTES_ARRAY)), required=2, most=32),
+    "ends_with": _function(BOOL, _SOURCE, _TEXT),
+    "has_key": _function(BOOL, Parameter(Accepts.FIELD, (BYTES_ARRAY_MAP,)), _TEXT),
+    "has_value": _function(BOOL, Parameter(Accepts.FIELD, (BYTES_ARRAY,)), _TEXT),
+    "len": _function(INT, Parameter(Accepts.FIELD, (BYTES, BYTES_ARRAY))),
+    "lower": _function(BYTES, _SOURCE),
+    "remove_bytes": _function(BYTES, _SOURCE, _OPTION),
+    "starts_with": _function(BOOL, _SOURCE, _TEXT),
+    "substring": _function(BYTES, _SOURCE, _NUMBER, _NUMBER, required=2),
+    "upper": _function(BYTES, _SOURCE),
+    "url_decode": _function(BYTES, _SOURCE, _OPTION, required=1),
+}
+
+#: Functions that Cloudflare offers in filters and that are not written yet.
+LATER_FUNCTIONS: Final = frozenset(
+    {"coalesce", "decode_base64", "join", "lookup_json_integer", "lookup_json_string", "split"}
+)
+#: Functions that Cloudflare offers, but that have no meaning in a rule that decides about a request here.
+FOREIGN_FUNCTIONS: Final = frozenset(
+    {
+        "bit_slice",
+        "encode_base64",
+        "hash_in_range",
+        "is_jwt_present",
+        "is_jwt_valid",
+        "is_timed_hmac_valid_v0",
+        "regex_replace",
+        "remove_query_args",
+        "sha256",
+        "to_string",
+        "uuidv4",
+        "wildcard_replace",
+    }
+)
+
+
+def is_foreign_field(name: str) -> bool:
+    """Return whether a name that is no field here is one at Cloudflare."""
+    return any(name.startswith(prefix) for prefix in _FOREIGN_FIELDS)
+
+
+def suggestion(name: str) -> str | None:
+    """Return the name that was probably meant by a misspelt one."""
+    names = sorted({*FIELDS, *FUNCTIONS, "any", "all"})
+    close = get_close_matches(name.lower(), names, n=1, cutoff=0.75)
+    return close[0] if close else None

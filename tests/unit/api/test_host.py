@@ -1,0 +1,146 @@
+"""MTLSHost: what its parser makes of a body."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from mtls_operator.api.errors import InvalidSpec
+from mtls_operator.api.host import ForwardedHeader, Host, TlsVersion, WorkloadProtocol, parse_host
+from mtls_operator.api.meta import Meta
+
+MINIMAL: dict[str, object] = {"hostnames": ["api.example.com"], "workload": {"port": 8080}}
+
+
+def body(*, name: object = "api", status: object = None, **spec: object) -> dict[str, object]:
+    return {
+        "apiVersion": "mtls-operator.dev/v1alpha1",
+        "kind": "MTLSHost",
+        "metadata": {"namespace": "shop", "name": name},
+        "spec": {**MINIMAL, **spec},
+        "status": status,
+    }
+
+
+def refusal(**spec: object) -> InvalidSpec:
+    with pytest.raises(InvalidSpec) as refused:
+        parse_host(body(**spec))
+    return refused.value
+
+
+def test_the_least_host_gets_every_default() -> None:
+    assert parse_host(body()) == Host(
+        meta=Meta("shop", "api"),
+        hostnames=("api.example.com",),
+        port=8080,
+        protocol=WorkloadProtocol.HTTP1,
+        tls_secret_name=None,
+        min_tls=TlsVersion.V1_2,
+        managed_ca=True,
+        forwarded_headers=(ForwardedHeader.X_FORWARDED_CLIENT_CERT,),
+        max_age=timedelta(hours=1),
+        network_policy=True,
+        allowed_ports=(),
+        status={},
+    )
+
+
+def test_every_field_is_read() -> None:
+    host = parse_host(
+        body(
+            hostnames=["api.example.com", "*.api.example.com"],
+            workload={"port": 9000, "protocol": "HTTP2"},
+            tls={"secretName": "api-tls", "minVersion": "1.3"},
+            clientCAs={"managed": False},
+            forwardedHeaders=[],
+            clientAddress={"from": "Connection"},
+            connections={"maxAge": "10m"},
+            isolation={"networkPolicy": True, "allowedPorts": [9090]},
+            status={"epoch": {"rules": 41}},
+        )
+    )
+    assert host == Host(
+        meta=Meta("shop", "api"),
+        hostnames=("api.example.com", "*.api.example.com"),
+        port=9000,
+        protocol=WorkloadProtocol.HTTP2,
+        tls_secret_name="api-tls",
+        min_tls=TlsVersion.V1_3,
+        managed_ca=False,
+        forwarded_headers=(),
+        max_age=timedelta(minutes=10),
+        network_policy=True,
+        allowed_ports=(9090,),
+        status={"epoch": {"rules": 41}},
+    )
+
+
+def test_null_is_the_same_as_missing() -> None:
+    assert parse_host(body(tls=None, isolation={"allowedPorts": None})) == parse_host(body())
+
+
+def test_a_host_can_be_a_dictionary_key() -> None:
+    assert {parse_host(body(status={"epoch": {}})): 1}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("managedFrom", [{"namespace": "partners"}]),
+        ("trusted", [{"configMapRef": {"name": "partner-ca"}}]),
+        ("crls", [{"configMapRef": {"name": "partner-ca"}}]),
+        ("crls", []),
+    ],
+)
+def test_authorities_that_are_not_built_yet_are_refused_and_not_ignored(field: str, value: object) -> None:
+    refused = refusal(clientCAs={field: value})
+    assert refused.path == f"spec.clientCAs.{field}"
+    assert "not supported yet" in refused.message
+
+
+@pytest.mark.parametrize("header", ["RFC9440", "Cloudflare"])
+def test_headers_that_are_not_built_yet_are_refused(header: str) -> None:
+    refused = refusal(forwardedHeaders=["XForwardedClientCert", header])
+    assert refused.path == "spec.forwardedHeaders[1]"
+    assert "not supported yet" in refused.message
+
+
+@pytest.mark.parametrize(
+    "address", [{"from": "ProxyProtocol"}, {"from": "XForwardedFor"}, {"trustedCIDRs": ["10.0.0.0/8"]}]
+)
+def test_an_address_that_others_could_forge_is_refused(address: dict[str, object]) -> None:
+    assert "not supported yet" in refusal(clientAddress=address).message
+
+
+def test_an_unknown_field_is_refused_because_ignoring_a_setting_is_an_open_door() -> None:
+    assert refusal(clientCA={"managed": False}).path == "spec.clientCA"
+
+
+def test_a_hole_to_the_application_itself_is_refused() -> None:
+    refused = refusal(isolation={"allowedPorts": [9090, 8080]})
+    assert refused.path == "spec.isolation.allowedPorts"
+
+
+@pytest.mark.parametrize("port", [0, 65_536, -1, 8443, 9902, "8080", 80.0, True, None])
+def test_a_port_that_the_application_cannot_have_is_refused(port: object) -> None:
+    assert refusal(workload={"port": port}).path == "spec.workload.port"
+
+
+def test_a_bad_hostname_is_named_with_its_place() -> None:
+    refused = refusal(hostnames=["api.example.com", "API.example.com"])
+    assert refused.path == "spec.hostnames[1]"
+    assert str(refused).startswith("spec.hostnames[1]: must be a lower-case DNS name")
+
+
+@pytest.mark.parametrize(
+    "hostname", ["api.example.com\n", "a\ud800b", "192.0.2.7", "*.*.example.com", "x" * 254]
+)
+def test_a_hostname_that_no_client_can_send_is_refused(hostname: str) -> None:
+    assert refusal(hostnames=[hostname]).path == "spec.hostnames[0]"
+
+
+def test_a_name_from_which_no_other_names_can_be_made_is_refused() -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        parse_host(body(name="a" * 53))
+    assert refused.value.path == "metadata.name"

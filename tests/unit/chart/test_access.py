@@ -1,0 +1,163 @@
+"""Who may do what: RBAC, network policies, and the roles for users."""
+
+from __future__ import annotations
+
+from chart_rendering import Render, Rendered
+
+from mtls_operator.api import names
+
+OPERATOR = "mtls-operator"
+WEBHOOK = "mtls-operator-webhook"
+KINDS = {names.HOST_PLURAL, names.CERTIFICATE_PLURAL, names.RULE_PLURAL}
+WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+
+
+def test_no_rule_has_a_wildcard(chart: Rendered) -> None:
+    for role, rule in chart.rules():
+        for field in ("apiGroups", "resources", "verbs"):
+            assert "*" not in "".join(rule[field]), f"{role}: {rule}"
+
+
+def test_nobody_may_write_pods_or_run_something_in_them(chart: Rendered) -> None:
+    for role, rule in chart.rules():
+        pods = {resource for resource in rule["resources"] if resource.split("/")[0] == "pods"}
+        assert pods <= {"pods"}, role
+        assert not pods or not WRITES & set(rule["verbs"]), role
+
+
+def test_nobody_may_change_or_lend_rights(chart: Rendered) -> None:
+    for role, rule in chart.rules():
+        assert "rbac.authorization.k8s.io" not in rule["apiGroups"], role
+        assert not {"bind", "escalate", "impersonate", "approve", "sign"} & set(rule["verbs"]), role
+        assert "serviceaccounts/token" not in rule["resources"], role
+
+
+def test_the_operator_writes_one_cluster_wide_object_only(chart: Rendered) -> None:
+    cluster_wide = {"namespaces", "mutatingwebhookconfigurations", "customresourcedefinitions", "nodes"}
+    for rule in chart.one("ClusterRole", OPERATOR)["rules"]:
+        if cluster_wide & set(rule["resources"]) and WRITES & set(rule["verbs"]):
+            assert rule["resources"] == ["mutatingwebhookconfigurations"]
+            assert rule["resourceNames"] == [names.WEBHOOK_CONFIGURATION]
+            assert rule["verbs"] == ["get", "patch"]
+
+
+def test_the_operator_changes_of_a_users_object_only_status_and_the_finalizer(chart: Rendered) -> None:
+    granted = {
+        (resource, verb)
+        for rule in chart.one("ClusterRole", OPERATOR)["rules"]
+        if rule["apiGroups"] == [names.GROUP]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        if verb in WRITES
+    }
+    assert granted == {(f"{kind}/status", "patch") for kind in KINDS} | {(names.CERTIFICATE_PLURAL, "patch")}
+
+
+def test_the_operator_may_do_what_its_work_needs(chart: Rendered) -> None:
+    granted = {
+        (group, resource, verb)
+        for role, rule in chart.rules()
+        if role == OPERATOR
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    watch = {"get", "list", "watch"}
+    own = {"create", "update", "patch", "delete"}
+    expected = {
+        **{(names.GROUP, kind): watch for kind in KINDS},
+        ("", "pods"): watch,
+        ("", "namespaces"): watch,
+        ("", "secrets"): watch | own,
+        ("", "configmaps"): watch | own,
+        ("networking.k8s.io", "networkpolicies"): watch | own,
+        ("", "events"): {"create", "patch"},
+        ("coordination.k8s.io", "leases"): {"get", "create", "update", "patch"},
+    }
+    for (group, resource), verbs in expected.items():
+        assert {(group, resource, verb) for verb in verbs} <= granted
+
+
+def test_the_webhook_has_no_right_and_no_token(chart: Rendered) -> None:
+    for kind in ("ClusterRoleBinding", "RoleBinding"):
+        for binding in chart.of_kind(kind):
+            assert [subject["name"] for subject in binding["subjects"]] == [OPERATOR]
+    assert chart.one("ServiceAccount", WEBHOOK)["automountServiceAccountToken"] is False
+    pod = chart.one("Deployment", WEBHOOK)["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == WEBHOOK
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_a_token_is_mounted_only_where_it_is_asked_for(chart: Rendered) -> None:
+    assert chart.one("ServiceAccount", OPERATOR)["automountServiceAccountToken"] is False
+    pod = chart.one("Deployment", OPERATOR)["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == OPERATOR
+    assert pod["automountServiceAccountToken"] is True
+
+
+def test_bindings_name_the_service_account_of_the_releases_namespace(render: Render) -> None:
+    rendered = render(namespace="security")
+    for kind in ("ClusterRoleBinding", "RoleBinding"):
+        for binding in rendered.of_kind(kind):
+            assert [subject["namespace"] for subject in binding["subjects"]] == ["security"]
+
+
+def test_viewers_read_and_editors_write_but_nobody_forges_a_status(chart: Rendered) -> None:
+    view = chart.one("ClusterRole", "mtls-operator-view")
+    edit = chart.one("ClusterRole", "mtls-operator-edit")
+    assert [set(rule["verbs"]) for rule in view["rules"]] == [{"get", "list", "watch"}]
+    assert [set(rule["verbs"]) for rule in edit["rules"]] == [WRITES]
+    for role in (view, edit):
+        assert [set(rule["resources"]) for rule in role["rules"]] == [KINDS]
+        assert [rule["apiGroups"] for rule in role["rules"]] == [[names.GROUP]]
+
+
+def test_the_clusters_own_roles_take_ours_in(chart: Rendered) -> None:
+    def aggregated(name: str) -> set[str]:
+        labels = chart.one("ClusterRole", name)["metadata"]["labels"]
+        prefix = "rbac.authorization.k8s.io/aggregate-to-"
+        return {label.removeprefix(prefix) for label in labels if label.startswith(prefix)}
+
+    assert aggregated("mtls-operator-view") == {"view", "edit", "admin"}
+    assert aggregated("mtls-operator-edit") == {"edit", "admin"}
+    assert aggregated(OPERATOR) == set()
+
+
+def test_the_webhook_can_reach_nobody(chart: Rendered) -> None:
+    policy = chart.one("NetworkPolicy", WEBHOOK)["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["egress"] == []
+    assert policy["ingress"] == [{"ports": [{"port": "https", "protocol": "TCP"}]}]
+
+
+def test_the_operator_is_reached_by_sidecars_and_scrapers_alone(chart: Rendered) -> None:
+    policy = chart.one("NetworkPolicy", OPERATOR)["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert [[port["port"] for port in rule["ports"]] for rule in policy["ingress"]] == [
+        ["discovery"],
+        ["metrics"],
+    ]
+
+
+def test_the_operator_reaches_the_api_server_names_and_status_ports_alone(render: Render) -> None:
+    rendered = render("--set", "networkPolicy.apiServerPorts={16443}")
+    policy = rendered.one("NetworkPolicy", OPERATOR)["spec"]
+    ports = [[port["port"] for port in rule["ports"]] for rule in policy["egress"]]
+    assert ports == [[16443], [53, 53], [names.STATUS_PORT]]
+
+
+def test_metrics_can_be_kept_to_some(render: Render) -> None:
+    peer = '[{"podSelector":{"matchLabels":{"app":"prometheus"}}}]'
+    rendered = render("--set-json", f"networkPolicy.metricsFrom={peer}")
+    (_, metrics) = rendered.one("NetworkPolicy", OPERATOR)["spec"]["ingress"]
+    assert metrics["from"] == [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]
+
+
+def test_network_policies_select_the_pods_of_their_component(chart: Rendered) -> None:
+    for name in (OPERATOR, WEBHOOK):
+        policy = chart.one("NetworkPolicy", name)["spec"]
+        assert policy["podSelector"] == chart.one("Deployment", name)["spec"]["selector"]
+
+
+def test_network_policies_can_be_left_out(render: Render) -> None:
+    assert render("--set", "networkPolicy.enabled=false").of_kind("NetworkPolicy") == []

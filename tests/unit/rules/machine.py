@@ -1,0 +1,47 @@
+"""Runs compiled rules as the proxy does: LuaJIT, facts by field name, constants in ``K``, the runtime in ``rt``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Any
+
+from lupa import luajit21
+
+from mtls_operator.rules import RUNTIME, LuaCode
+from mtls_operator.rules.request import field_value
+from mtls_operator.rules.schema import SUPPORTED_FIELDS
+
+_RULE = "return function(rt, f)\nlocal K = {%s}\nreturn %s\nend"
+
+
+class Machine:
+    """One LuaJIT with the runtime loaded; strings are bytes on both sides."""
+
+    def __init__(self) -> None:
+        self.lua = luajit21.LuaRuntime(encoding=None, unpack_returned_tuples=True)
+        self.runtime = self.lua.execute(RUNTIME.encode())
+
+    def load(self, code: LuaCode) -> Any:
+        """Return the Lua function of a rule; raises when LuaJIT does not load it."""
+        return self.lua.execute((_RULE % (",".join(code.constants), code.expression)).encode("ascii"))
+
+    def run(self, code: LuaCode, request: Mapping[str, object]) -> object:
+        """Return what a rule yields for a request in the form of the reference evaluator."""
+        return self.load(code)(self.runtime, self.facts(request))
+
+    def facts(self, request: Mapping[str, object]) -> Any:
+        """Return the table of facts as the data plane provides it."""
+        facts = self.lua.table()
+        for name in SUPPORTED_FIELDS:
+            value = field_value(request, name)
+            facts[name.encode()] = value.packed if isinstance(value, IPv4Address | IPv6Address) else value
+        return facts
+
+
+def corpus() -> list[dict[str, Any]]:
+    """Return the cases of ``corpus.jsonl``."""
+    text = Path(__file__).with_name("corpus.jsonl").read_text("utf-8")
+    return [json.loads(line) for line in text.split("\n") if line]
