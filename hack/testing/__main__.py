@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _with_cluster() -> list[str]:
-    was_up = _run([*CLUSTER, "status", "--quiet"]) == 0
+    was_up = _quietly([*CLUSTER, "status"]) == 0
     try:
         failed = _stages(("cluster", [*CLUSTER, "up"]), ("images", [*CLUSTER, "images"]))
         if failed:
@@ -72,6 +72,10 @@ def _stages(*stages: tuple[str, Sequence[str | Path]]) -> list[str]:
 
 def _run(command: Sequence[str | Path]) -> int:
     return subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode
+
+
+def _quietly(command: Sequence[str | Path]) -> int:
+    return subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, check=False).returncode
 
 
 def _end(began: float, failed: Sequence[str]) -> int:

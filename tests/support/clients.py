@@ -58,8 +58,11 @@ def tls_context(
 
 
 class _Connection:
-    def __init__(self, port: int, context: ssl.SSLContext, sni: str | None) -> None:
-        plain = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+    def __init__(
+        self, port: int, context: ssl.SSLContext, sni: str | None, *, address: str = "127.0.0.1"
+    ) -> None:
+        plain = socket.create_connection((address, port), TIMEOUT)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = context.wrap_socket(plain, server_hostname=sni)
 
     def close(self) -> None:
@@ -80,8 +83,10 @@ class _Connection:
 class Http1(_Connection):
     """An HTTP/1.1 connection that sends exactly the bytes it is given."""
 
-    def __init__(self, port: int, context: ssl.SSLContext, sni: str | None) -> None:
-        super().__init__(port, context, sni)
+    def __init__(
+        self, port: int, context: ssl.SSLContext, sni: str | None, *, address: str = "127.0.0.1"
+    ) -> None:
+        super().__init__(port, context, sni, address=address)
         self.reader = self.socket.makefile("rb")
 
     def close(self) -> None:
@@ -134,8 +139,10 @@ class Http1(_Connection):
 class Http2(_Connection):
     """An HTTP/2 connection; header lists are sent as they are, without the library's own checks."""
 
-    def __init__(self, port: int, context: ssl.SSLContext, sni: str | None) -> None:
-        super().__init__(port, context, sni)
+    def __init__(
+        self, port: int, context: ssl.SSLContext, sni: str | None, *, address: str = "127.0.0.1"
+    ) -> None:
+        super().__init__(port, context, sni, address=address)
         config = h2.config.H2Configuration(
             client_side=True,
             header_encoding="utf-8",

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import grpc
-
-from mtls_operator.envoy import script_version
 from tests.support.certs import Pair
 from tests.support.envoy import eventually
+
+from mtls_operator.envoy import script_version
 
 _SERVICE = "envoy.service.extension.v3.ExtensionConfigDiscoveryService"
 _EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
@@ -87,7 +87,9 @@ class Discovery:
         self.offer(resource, script)
 
         def refused() -> list[str]:
-            return [r.error for r in self.replies()[before:] if r.resource == resource and r.error is not None]
+            return [
+                r.error for r in self.replies()[before:] if r.resource == resource and r.error is not None
+            ]
 
         eventually(lambda: bool(refused()), f"{resource} is refused")
         return refused()[0]

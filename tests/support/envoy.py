@@ -18,9 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.upstream import free_port
+
 from mtls_operator.api import names
 from mtls_operator.envoy import STATS_QUERY, Placement, ProxyStats, parse_proxy_stats
-from tests.support.upstream import free_port
 
 DEADLINE = 20.0
 
@@ -177,7 +178,9 @@ class Proxy:
 
     def _is_live(self) -> bool:
         if self._process.poll() is not None:
-            raise AssertionError(f"envoy exited with {self._process.returncode}:\n{self.log.read_text()[-4000:]}")
+            raise AssertionError(
+                f"envoy exited with {self._process.returncode}:\n{self.log.read_text()[-4000:]}"
+            )
         live, _ = self.status("/ready")
         return live == 200 and self.counter("listener_manager.workers_started") == 1
 
@@ -196,7 +199,10 @@ class Proxy:
 def validate(config: Path) -> subprocess.CompletedProcess[str]:
     """Run ``envoy --mode validate`` on a configuration file."""
     return subprocess.run(
-        [envoy_binary(), "--mode", "validate", "-c", str(config), "-l", "warn", "--service-node", "validate"],
+        [
+            *(envoy_binary(), "--mode", "validate", "-c", str(config), "-l", "warn"),
+            *("--service-node", "validate", "--service-cluster", "validate"),
+        ],
         capture_output=True,
         text=True,
         timeout=60,

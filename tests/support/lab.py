@@ -12,6 +12,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
+from tests.support.certs import SERVER, Pair, authority, leaf
+from tests.support.clients import Http1, Http2, tls_context
+from tests.support.discovery import Discovery
+from tests.support.envoy import Proxy, Site
+from tests.support.upstream import Http1Upstream, Http2Upstream
+
 from mtls_operator.api import names
 from mtls_operator.api.secret import Secret
 from mtls_operator.envoy import (
@@ -24,11 +30,6 @@ from mtls_operator.envoy import (
     rules_script,
     server_sds,
 )
-from tests.support.certs import SERVER, Pair, authority, leaf
-from tests.support.clients import Http1, Http2, tls_context
-from tests.support.discovery import Discovery
-from tests.support.envoy import Proxy, Site
-from tests.support.upstream import Http1Upstream, Http2Upstream
 
 HOST = "api.example.com"
 OTHER_HOST = "shop.example.com"
@@ -107,7 +108,7 @@ class People:
 class Lab:
     """A running proxy with everything around it; ``connected`` decides whether an operator exists."""
 
-    def __init__(  # noqa: PLR0913 - keyword-only, each changes one thing about the same proxy
+    def __init__(
         self,
         root: Path,
         *,

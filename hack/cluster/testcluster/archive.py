@@ -87,7 +87,7 @@ def folder_entries(root: Path, *, prefix: str = "") -> list[Entry]:
         inside = f"{prefix}/{path.relative_to(root)}".strip("/")
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
-            found.append(Entry(inside, 0o777, link=os.readlink(path)))
+            found.append(Entry(inside, 0o777, link=str(path.readlink())))
         elif stat.S_ISDIR(status.st_mode):
             found.append(Entry(inside, stat.S_IMODE(status.st_mode)))
         elif stat.S_ISREG(status.st_mode):

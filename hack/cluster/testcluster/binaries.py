@@ -1,7 +1,7 @@
 """The programs of the local cluster, built from pinned Go modules and cached.
 
-Each set has a folder with ``go.mod`` and ``go.sum``: the build is pinned and verified by them, and the cache is keyed by
-them and by the build flags. Which proxy the modules come from is the environment's matter.
+Each set has a folder with ``go.mod`` and ``go.sum``: the build is pinned and verified by them, and the cache is keyed
+by them and by the build flags. Which proxy the modules come from is the environment's matter.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ _FLAGS: Final = ("-mod=readonly", "-trimpath", "-buildvcs=false")
 _STRIP: Final = "-s -w"
 _PROGRESS_SECONDS: Final = 15.0
 _KUBERNETES: Final = "v1.36.3"
+_VERSION: Final = {
+    "gitVersion": _KUBERNETES,
+    "gitMajor": _KUBERNETES[1:].split(".")[0],
+    "gitMinor": _KUBERNETES[1:].split(".")[1],
+    "gitCommit": "modules",
+    "gitTreeState": "clean",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +65,11 @@ SETS: Final = (
                 "kubelet",
             )
         },
-        stamp=(
-            f"k8s.io/component-base/version.gitVersion={_KUBERNETES}",
-            f"k8s.io/component-base/version.gitMajor={_KUBERNETES[1:].split('.')[0]}",
-            f"k8s.io/component-base/version.gitMinor={_KUBERNETES[1:].split('.')[1]}",
-            "k8s.io/component-base/version.gitTreeState=clean",
+        # The second package is what clients call themselves: without it the audit log shows v0.0.0.
+        stamp=tuple(
+            f"{package}.{variable}={value}"
+            for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+            for variable, value in _VERSION.items()
         ),
     ),
     BinarySet("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}),

@@ -1,4 +1,4 @@
-"""The control groups under which the kubelet puts pods: one root of ours in every hierarchy, found again after a crash."""
+"""The control groups of pods: below one root of ours in every hierarchy, where a crash leaves them to be found."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def delete(name: str) -> None:
         members = {pid for root in roots for pid in _members(root)}
         identity.end([one for pid in members if (one := identity.observe(pid)) is not None], grace=0)
         if time.monotonic() > deadline:
-            raise ClusterError(f"the control groups {', '.join(map(str, roots))} cannot be removed; processes: {members}")
+            raise ClusterError(f"the control groups {', '.join(map(str, roots))} are busy: {members}")
         time.sleep(0.05)
 
 

@@ -67,7 +67,9 @@ def remove(places: Places) -> None:
     cgroups.delete(places.name)
     left = identity.end(shims(places), grace=0)
     if left:
-        raise ClusterError(f"these container shims did not end: {', '.join(str(process.pid) for process in left)}")
+        raise ClusterError(
+            f"these container shims did not end: {', '.join(str(process.pid) for process in left)}"
+        )
     for target in _mounts_below(places.state, places.run):
         run(["umount", "--lazy", target])
     network.delete(places.name)
@@ -92,7 +94,9 @@ def _mounts_below(*folders: Path) -> list[str]:
 
 def mounts_below(mountinfo: list[str], *, folders: tuple[Path, ...]) -> list[str]:
     """Return the mount points in these folders, the innermost first (proc(5): field 5, octal escapes)."""
-    points = [line.split()[4].encode("ascii", "backslashreplace").decode("unicode_escape") for line in mountinfo]
+    points = [
+        line.split()[4].encode("ascii", "backslashreplace").decode("unicode_escape") for line in mountinfo
+    ]
     inside = [point for point in points if any(Path(point).is_relative_to(folder) for folder in folders)]
     return sorted(inside, key=lambda point: (-point.count("/"), point))
 

@@ -1,7 +1,7 @@
 """The command line: verbs, options, exit codes.
 
-0: done (for ``status``: the cluster is up). 1: it could not be done, the reason is on standard error, or ``status`` found no
-cluster. 2: wrong usage.
+0: done (for ``status``: the cluster is up). 1: it could not be done, the reason is on standard error, or ``status``
+found no cluster. 2: wrong usage.
 """
 
 from __future__ import annotations
@@ -58,11 +58,14 @@ def parser() -> argparse.ArgumentParser:
         command = verbs.add_parser(verb, help=text, description=text)
         command.add_argument("--name", default="mtls", help="name of the cluster (default: %(default)s)")
         command.add_argument(
-            "--provider", choices=["auto", *(one.value for one in Provider)], default="auto", help="who runs it"
+            "--provider",
+            choices=["auto", *(one.value for one in Provider)],
+            default="auto",
+            help="who runs it",
         )
         command.add_argument("--context", help="context to use with --provider current")
         if verb == "images":
-            command.add_argument("image", nargs="*", choices=[[], *_IMAGES], help="which ones (default: all)")
+            command.add_argument("image", nargs="*", choices=_IMAGES, help="which ones (default: all)")
             command.add_argument("--no-load", action="store_true", help="only build (local provider)")
     hidden = verbs.add_parser("supervise")
     hidden.add_argument("plan", type=Path)
@@ -142,7 +145,6 @@ def _up(options: argparse.Namespace, provider: Provider, where: Places) -> None:
             kind.up(where)
         case Provider.CURRENT:
             current.up(where, options.context)
-    providers.record(where, provider)
     print(f"the cluster is up; its kubeconfig: {where.kubeconfig}")
 
 
@@ -161,8 +163,8 @@ def _images(options: argparse.Namespace, provider: Provider, where: Places) -> N
     wanted = options.image or _IMAGES
     if provider is Provider.CURRENT:
         raise ClusterError(
-            "images cannot be loaded into a cluster that this tool does not run: build hack/images/*/Dockerfile, push them "
-            "to your registry and give their names to the chart"
+            "images cannot be loaded into a cluster that this tool does not run: build hack/images/*/Dockerfile, "
+            "push them to your registry and give their names to the chart"
         )
     if provider is Provider.LOCAL and not options.no_load:
         local.require_up(where)
@@ -175,7 +177,9 @@ def _images(options: argparse.Namespace, provider: Provider, where: Places) -> N
         if options.no_load:
             print(f"{name}: {image.file}", flush=True)
         else:
-            print(f"{name}: {'loaded' if local.load(where, image) else 'unchanged'} ({image.name})", flush=True)
+            print(
+                f"{name}: {'loaded' if local.load(where, image) else 'unchanged'} ({image.name})", flush=True
+            )
 
 
 def environment(where: Places) -> str:
@@ -186,5 +190,7 @@ def environment(where: Places) -> str:
 
 def _existing_kubeconfig(where: Places) -> Path:
     if not where.kubeconfig.exists():
-        raise ClusterError(f"the cluster {where.name!r} is not up: python hack/cluster up --name {where.name}")
+        raise ClusterError(
+            f"the cluster {where.name!r} is not up: python hack/cluster up --name {where.name}"
+        )
     return where.kubeconfig

@@ -46,7 +46,9 @@ def decode(content: bytes) -> Plan:
         Daemon(
             name=one["name"],
             argv=tuple(one["argv"]),
-            after=tuple(Probe(Kind(probe["kind"]), probe["target"], probe["folder"]) for probe in one["after"]),
+            after=tuple(
+                Probe(Kind(probe["kind"]), probe["target"], probe["folder"]) for probe in one["after"]
+            ),
             path=one["path"],
         )
         for one in document["daemons"]
@@ -68,7 +70,10 @@ def plan(places: Places) -> Plan:
     return Plan(
         logs=str(places.logs),
         pids=str(places.pids),
-        mounts={folder: str(places.state / "mounts" / folder.strip("/").replace("/", "-")) for folder in configs.FIXED_FOLDERS},
+        mounts={
+            folder: str(places.state / "mounts" / folder.strip("/").replace("/", "-"))
+            for folder in configs.FIXED_FOLDERS
+        },
         daemons=(
             Daemon("etcd", _etcd(places)),
             Daemon(

@@ -68,8 +68,15 @@ def audit_policy() -> dict[str, Any]:
         "rules": [
             {"level": "None", "verbs": reads, "userGroups": own},
             {"level": "None", "verbs": reads, "users": _COMPONENTS},
-            {"level": "None", "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}], "userGroups": own},
-            {"level": "None", "nonResourceURLs": ["/healthz*", "/livez*", "/readyz*", "/version", "/openapi*"]},
+            {
+                "level": "None",
+                "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}],
+                "userGroups": own,
+            },
+            {
+                "level": "None",
+                "nonResourceURLs": ["/healthz*", "/livez*", "/readyz*", "/version", "/openapi*"],
+            },
             {"level": "Metadata"},
         ],
     }
@@ -199,7 +206,10 @@ def kube_proxy(places: Places) -> dict[str, Any]:
 
 def dns_objects() -> list[dict[str, Any]]:
     """Return the Service ``kube-dns`` in front of the supervised CoreDNS, and what CoreDNS may read."""
-    ports = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]
+    ports = [
+        {"name": "dns", "port": 53, "protocol": "UDP"},
+        {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+    ]
     name = {"name": "kube-dns", "namespace": "kube-system"}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns"}
     return [
@@ -227,7 +237,11 @@ def dns_objects() -> list[dict[str, Any]]:
                     "resources": ["endpoints", "services", "pods", "namespaces"],
                     "verbs": ["list", "watch"],
                 },
-                {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+                {
+                    "apiGroups": ["discovery.k8s.io"],
+                    "resources": ["endpointslices"],
+                    "verbs": ["list", "watch"],
+                },
             ],
         },
         {
@@ -246,7 +260,10 @@ def kubeconfig(*, context: str, authority: bytes, certificate: bytes, key: bytes
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [
-            {"name": context, "cluster": {"server": layout.API_URL, "certificate-authority-data": _base64(authority)}}
+            {
+                "name": context,
+                "cluster": {"server": layout.API_URL, "certificate-authority-data": _base64(authority)},
+            }
         ],
         "users": [
             {

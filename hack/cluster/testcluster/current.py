@@ -9,10 +9,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from testcluster import layout
+from testcluster import layout, providers
 from testcluster.commands import run, write_whole
 from testcluster.errors import ClusterError
 from testcluster.places import Places
+from testcluster.providers import Provider
 
 
 def choose_context(named: str | None, *, contexts: Sequence[str], current: str, own: str) -> str:
@@ -25,11 +26,13 @@ def choose_context(named: str | None, *, contexts: Sequence[str], current: str, 
         if current in {own, f"kind-{own}"}:
             return current
         raise ClusterError(
-            f"the current context is {current or '(none)'}, which this tool did not create. Tests create and delete objects "
-            f"of the whole cluster: name it to agree (--provider current --context {current or 'NAME'})"
+            f"the current context is {current or '(none)'}, which this tool did not create. Tests create and "
+            f"delete objects of the whole cluster: name it to agree (--provider current --context {current or 'NAME'})"
         )
     if named not in contexts:
-        raise ClusterError(f"no context {named!r} in the kubeconfig; there are: {', '.join(sorted(contexts)) or 'none'}")
+        raise ClusterError(
+            f"no context {named!r} in the kubeconfig, only {', '.join(sorted(contexts)) or 'none'}"
+        )
     return named
 
 
@@ -47,6 +50,7 @@ def up(places: Places, context: str | None) -> None:
     content = run(["kubectl", "config", "view", "--minify", "--flatten", "--raw", f"--context={chosen}"])
     write_whole(places.kubeconfig, content.encode(), mode=0o600)
     run(["kubectl", f"--kubeconfig={places.kubeconfig}", "get", "--raw=/readyz"], timeout=30)
+    providers.record(places, Provider.CURRENT)
     print(f"using the context {chosen}", flush=True)
 
 

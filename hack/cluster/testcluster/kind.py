@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from testcluster import binaries, layout
+from testcluster import binaries, layout, providers
 from testcluster.commands import run, succeeds
 from testcluster.errors import ClusterError
 from testcluster.images import ECHO, OPERATOR, PROXY
 from testcluster.places import IMAGE_SOURCES, REPOSITORY, Places
+from testcluster.providers import Provider
 
 #: Image name in the arguments -> name and Dockerfile.
 _IMAGES: Final[dict[str, str]] = {"echo": ECHO, "operator": OPERATOR, "proxy": PROXY}
@@ -46,8 +47,11 @@ def up(places: Places) -> None:
         run(["kind", "export", "kubeconfig", "--name", name, "--kubeconfig", places.kubeconfig])
     else:
         print("creating the kind cluster (a few minutes the first time)", flush=True)
-        run(["kind", "create", "cluster", "--name", name, "--kubeconfig", places.kubeconfig, "--wait", "180s"])
+        run(
+            ["kind", "create", "cluster", "--name", name, "--kubeconfig", places.kubeconfig, "--wait", "180s"]
+        )
     places.kubeconfig.chmod(0o600)
+    providers.record(places, Provider.KIND)
 
 
 def down(places: Places) -> None:

@@ -7,15 +7,30 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
-from testcluster import binaries, cgroups, cleanup, commandlines, configs, images, layout, machine, network, pki, probes
+from testcluster import (
+    binaries,
+    cgroups,
+    cleanup,
+    commandlines,
+    configs,
+    identity,
+    images,
+    layout,
+    machine,
+    network,
+    pki,
+    probes,
+    providers,
+)
 from testcluster.archive import Image
 from testcluster.commands import run, write_whole
 from testcluster.errors import ClusterError, CommandError
 from testcluster.places import REPOSITORY, Places
+from testcluster.providers import Provider
 
 _START_SECONDS: Final = 120.0
 #: Sets without which the cluster does not run; helm and kubectl are for those who use it.
@@ -26,7 +41,7 @@ def up(places: Places) -> None:
     """Bring the cluster up: a no-op when it is, a rebuild from nothing when it crashed or was left half-built.
 
     Raises:
-        ClusterError: something is missing on this machine, or a component did not become ready; the message names its log.
+        ClusterError: something is missing on this machine, or a component did not become ready (its log is named).
     """
     machine.require_root()
     machine.install_missing()
@@ -56,16 +71,16 @@ def status(places: Places) -> bool:
     running = cleanup.supervisors(places)
     print(f"supervisor: {'runs' if running else 'does not run'}")
     for daemon in commandlines.plan(places).daemons:
-        process = commandlines_process(places, daemon.name)
+        process = daemon_pid(places, daemon.name)
         print(f"{daemon.name:24} {f'pid {process}' if process else 'does not run'}")
     ready = bool(running) and probes.succeeds(commandlines.api_ready(places)) and _node_ready(places)
     print(f"node: {'ready' if ready else 'not ready'}")
     return ready
 
 
-def commandlines_process(places: Places, name: str) -> int | None:
+def daemon_pid(places: Places, name: str) -> int | None:
     """Return the pid of one supervised process; None when it does not run."""
-    process = cleanup.identity.read_pid_file(places.pids / f"{name}.pid")
+    process = identity.read_pid_file(places.pids / f"{name}.pid")
     return process.pid if process else None
 
 
@@ -88,13 +103,16 @@ def _prepare(places: Places) -> None:
         folder.chmod(0o700)
     for folder in (places.logs, places.pids):
         folder.mkdir(exist_ok=True)
+    providers.record(places, Provider.LOCAL)
     machine.save_settings(cleanup.settings_file(places))
     cleanup.make_folders(places)
     network.create(places.name)
     cgroups.create(places.name)
     pki.write_all(places.certificates, now=datetime.now(tz=UTC))
     for user in pki.USERS:
-        target = places.kubeconfig if user.file == "admin" else places.certificates / f"{user.file}.kubeconfig"
+        target = (
+            places.kubeconfig if user.file == "admin" else places.certificates / f"{user.file}.kubeconfig"
+        )
         write_whole(target, _kubeconfig(places, user.file), mode=0o600)
     cni = binaries.program("bridge", cache=places.cache).parent
     for name, text in configs.files(places, cni=cni).items():
@@ -134,7 +152,7 @@ def _launch(places: Places) -> None:
 def _await_ready(places: Places, *, started: float) -> None:
     """Wait until a pod could run, and say after how many seconds each step was done."""
 
-    def step(what: str, ready: Any, log: str) -> None:
+    def step(what: str, ready: Callable[[], bool], log: str) -> None:
         hint = f"{what} (see {places.logs / log})"
         probes.wait(ready, seconds=_START_SECONDS, what=hint)
         print(f"{time.monotonic() - started:5.1f} s  {what}", flush=True)
@@ -146,7 +164,9 @@ def _await_ready(places: Places, *, started: float) -> None:
     step("API server is ready", lambda: probes.succeeds(api), "kube-apiserver.log")
     step("cluster DNS has its Service", lambda: _apply_dns(places), "kube-apiserver.log")
     step("node is ready", lambda: _node_ready(places), "kubelet.log")
-    step("default service account exists", lambda: _has_service_account(places), "kube-controller-manager.log")
+    step(
+        "default service account exists", lambda: _has_service_account(places), "kube-controller-manager.log"
+    )
 
 
 def kubectl(places: Places, *arguments: str, stdin: bytes = b"") -> str:
@@ -188,9 +208,6 @@ def require_up(places: Places) -> None:
         ClusterError: it is not up; the message says how to bring it up.
     """
     if not cleanup.supervisors(places) or not probes.succeeds(commandlines.api_ready(places)):
-        raise ClusterError(f"the cluster {places.name!r} is not up: python hack/cluster up --name {places.name}")
-
-
-def image_socket(places: Places) -> Path:
-    """Return containerd's socket, for those who want to look at images with ctr."""
-    return configs.socket(places)
+        raise ClusterError(
+            f"the cluster {places.name!r} is not up: python hack/cluster up --name {places.name}"
+        )

@@ -42,7 +42,9 @@ def require_root() -> None:
     if sys.platform != "linux":
         raise ClusterError("the local provider needs Linux; elsewhere use Docker and kind (--provider kind)")
     if os.geteuid() != 0:
-        raise ClusterError("the local provider needs root (namespaces, mounts, control groups); or use --provider kind")
+        raise ClusterError(
+            "the local provider needs root (namespaces, mounts, control groups); or use --provider kind"
+        )
 
 
 def install_missing() -> None:

@@ -51,7 +51,9 @@ def require_free(name: str) -> None:
     routes: list[dict[str, Any]] = json.loads(run(["ip", "-json", "route", "show", "table", "all"]) or "[]")
     for route in routes:
         if conflicts(route):
-            raise ClusterError(f"this machine already routes {route['dst']} to {route.get('dev')}: {layout.RANGE} must be free")
+            raise ClusterError(
+                f"this machine already routes {route['dst']} to {route.get('dev')}: {layout.RANGE} must be free"
+            )
 
 
 def conflicts(route: dict[str, Any]) -> bool:
@@ -74,11 +76,9 @@ def create(name: str) -> None:
     run([*inside, "address", "add", f"{layout.NODE_ADDRESS}/{layout.LINK_PREFIX}", "dev", peer])
     run([*inside, "link", "set", "lo", "up"])
     run([*inside, "link", "set", peer, "up"])
-    # Without any route to a Service address connect() fails before kube-proxy's rules see the packet; a dummy device
-    # swallows what they do not translate.
-    run([*inside, "link", "add", "services", "type", "dummy"])
-    run([*inside, "link", "set", "services", "up"])
-    run([*inside, "route", "add", layout.SERVICE_RANGE, "dev", "services", "src", layout.NODE_ADDRESS])
+    # Without any route to a Service address connect() fails before kube-proxy's rules see the packet. What they do not
+    # translate dies on the link: the host answers no ARP question for these addresses.
+    run([*inside, "route", "add", layout.SERVICE_RANGE, "dev", peer, "src", layout.NODE_ADDRESS])
     run(["ip", "route", "add", layout.RANGE, "via", layout.NODE_ADDRESS, "dev", layout.HOST_LINK])
     _sysctl(name, "net.ipv4.ip_forward=1")
     _bridge_filter(name)
@@ -93,7 +93,7 @@ def delete(name: str) -> None:
 
 
 def _bridge_filter(name: str) -> None:
-    """Let kube-proxy's rules see packets between two pods of the bridge, or answers from a Service are not translated back."""
+    """Let kube-proxy's rules see packets between two pods: else a Service's answers are not translated back."""
     if not Path("/proc/sys/net/bridge").exists():
         succeeds(["modprobe", "br_netfilter"])
     if not Path("/proc/sys/net/bridge").exists():

@@ -116,7 +116,10 @@ def _sign(
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     builder = (
         x509.CertificateBuilder(
-            authority.certificate.subject, x509.Name(attributes), key.public_key(), x509.random_serial_number()
+            authority.certificate.subject,
+            x509.Name(attributes),
+            key.public_key(),
+            x509.random_serial_number(),
         )
         .not_valid_before(now - _CLOCK_SKEW)
         .not_valid_after(now + _LIFE - _CLOCK_SKEW)

@@ -19,7 +19,7 @@ _TIMEOUT: Final = 2.0
 _POLL_SECONDS: Final = 0.1
 
 
-class Kind(enum.Enum):
+class Kind(enum.StrEnum):
     """How to ask."""
 
     HTTP = "http"

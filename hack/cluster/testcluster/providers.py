@@ -37,7 +37,7 @@ def choose(
     if recorded is not None:
         if asked not in (None, recorded):
             raise ClusterError(
-                f"a cluster of this name was made with --provider {recorded.value}: 'down' ends it, another --name keeps both"
+                f"a cluster of this name was made with --provider {recorded.value}; 'down' ends it"
             )
         return recorded
     if asked is not None:

@@ -1,4 +1,4 @@
-"""The root file system of the operator's image, without Docker: Python from signed Debian packages, wheels, our package.
+"""The operator's image without Docker: Python from signed Debian packages, wheels, our package.
 
 Three layers, from what changes least to what changes most, so that a changed source costs seconds:
 
@@ -69,7 +69,12 @@ def layers(cache: Path) -> tuple[Path, Path, Path]:
             "the operator's image is built from Debian packages without Docker; elsewhere use its Dockerfile"
         )
     version = python_version()
-    packages = (*_LIBRARIES, f"python{version}-minimal", f"libpython{version}-minimal", f"libpython{version}-stdlib")
+    packages = (
+        *_LIBRARIES,
+        f"python{version}-minimal",
+        f"libpython{version}-minimal",
+        f"libpython{version}-stdlib",
+    )
     origins = _origins(packages)
     base_key = key(version, *origins)
     base = cache / "layers" / f"base-{base_key}.tar"
@@ -163,7 +168,16 @@ def _build_site(target: Path, base: Path, *, version: str) -> None:
         platforms = [f"manylinux2014_{machine}", *(f"manylinux_2_{n}_{machine}" for n in range(17, 37))]
         run(
             [
-                *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--require-hashes"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--no-deps",
+                    "--no-compile",
+                    "--require-hashes",
+                ),
                 *("--only-binary=:all:", "--implementation=cp", f"--python-version={version}"),
                 *(f"--platform={name}" for name in platforms),
                 *("--target", str(site), "--requirement", str(REQUIREMENTS)),
@@ -171,7 +185,9 @@ def _build_site(target: Path, base: Path, *, version: str) -> None:
         )
         shutil.rmtree(site / "bin", ignore_errors=True)
         _compile(root, _inside(root, site))
-        _imports(root, "ssl, ctypes, bz2, lzma, aiohttp, cryptography.x509, grpc, kopf, kubernetes, lupa, yaml")
+        _imports(
+            root, "ssl, ctypes, bz2, lzma, aiohttp, cryptography.x509, grpc, kopf, kubernetes, lupa, yaml"
+        )
         write_layer(target, folder_entries(site, prefix=_inside(root, site)))
 
 
@@ -180,7 +196,10 @@ def _build_package(target: Path, base: Path, site_layer: Path, *, version: str) 
     with _work(target) as work, _unpacked(work, base, site_layer) as root:
         site = _site(root, version=version)
         before = {path.name for path in site.iterdir()}
-        run([sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", work], cwd=REPOSITORY)
+        run(
+            [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", work],
+            cwd=REPOSITORY,
+        )
         for wheel in work.glob("*.whl"):
             with zipfile.ZipFile(wheel) as content:
                 content.extractall(site)

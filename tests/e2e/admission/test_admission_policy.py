@@ -1,5 +1,4 @@
-"""The admission policy on a real API server, where no webhook helps: a labelled pod exists with its sidecar or not
-at all.
+"""The admission policy on a real API server: a labelled pod exists with its sidecar or not at all.
 
 The webhook leaves ``kube-system`` out, the policy does not: what is sent there meets the policy alone. Nothing is
 created but two pods that no scheduler takes; the rest are dry runs.
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.e2e.admission.cases import (
     LABELLED_NAME,
     PLAIN_NAME,
@@ -45,10 +43,13 @@ pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
-def proxy_image(kubectl: Kubectl) -> str:
+def proxy_image(operator: object, kubectl: Kubectl) -> str:
     """The image that the installed chart injects."""
+    assert operator is not None
     path = "{.spec.template.spec.containers[0].env[?(@.name=='MTLS_PROXY_IMAGE')].value}"
-    found = kubectl("-n", "mtls-system", "get", "deploy", "mtls-operator-webhook", f"--output=jsonpath={path}")
+    found = kubectl(
+        "-n", "mtls-system", "get", "deploy", "mtls-operator-webhook", f"--output=jsonpath={path}"
+    )
     assert found.stdout, found.stderr
     return found.stdout
 

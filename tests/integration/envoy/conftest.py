@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-
 from tests.support.lab import Lab, default_config
 
 

@@ -6,10 +6,10 @@ import ssl
 from dataclasses import replace
 
 import pytest
-
-from mtls_operator.envoy import IssuerTrust, RuleScript
 from tests.support.certs import authority, leaf
 from tests.support.lab import HOST, NO_GOOD_CERTIFICATE, Lab
+
+from mtls_operator.envoy import IssuerTrust, RuleScript
 
 PEOPLE = [None, "good", "revoked", "foreign", "expired", "server-usage"]
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from tests.support.envoy import Proxy, read_folder
+from tests.support.lab import HOST, Lab
 
 from mtls_operator.api.names import (
     CLIENT_CA_SDS_KEY,
@@ -17,8 +19,6 @@ from mtls_operator.api.names import (
     RULES_KEY,
     SERVER_SDS_KEY,
 )
-from tests.support.envoy import Proxy, read_folder
-from tests.support.lab import HOST, Lab
 
 CRASHING = "-- mtls-revocation {epoch}\nfunction envoy_on_request(handle) error('boom') end\n"
 FIRST_FILES = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
 from tests.support.lab import HOST, Lab
 
 FORGED = [
@@ -75,7 +74,10 @@ def test_certificate_headers_do_not_reach_an_http2_application_as_trailers(grpc_
     head = [(":method", "POST"), (":scheme", "https"), (":authority", HOST), (":path", "/")]
     forged = [(name.lower(), value) for name, value in FORGED]
     with grpc_lab.http2() as client:
-        assert client.send(head, trailers=[*forged, ("x-original-url", "/admin"), ("checksum", "kept")]).status == 200
+        assert (
+            client.send(head, trailers=[*forged, ("x-original-url", "/admin"), ("checksum", "kept")]).status
+            == 200
+        )
     (request,) = grpc_lab.upstream.inbox.all()
     assert request.trailers == (("checksum", "kept"),)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.lab import HOST, OTHER_HOST, Lab
 
 from mtls_operator.api.names import READY_PATH
-from tests.support.lab import HOST, OTHER_HOST, Lab
 
 MISDIRECTED = b'{"error":"misdirected request"}\n'
 

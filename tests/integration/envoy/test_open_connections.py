@@ -8,17 +8,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-
-from mtls_operator.envoy import RuleScript
 from tests.support.certs import leaf
 from tests.support.envoy import eventually
 from tests.support.lab import HOST, NO_GOOD_CERTIFICATE, Lab, default_config
+
+from mtls_operator.envoy import RuleScript
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["http1", "http2"])
 
 
 @PROTOCOLS
-def test_a_revoked_certificate_is_refused_on_its_open_connection_and_restored_again(lab: Lab, protocol: str) -> None:
+def test_a_revoked_certificate_is_refused_on_its_open_connection_and_restored_again(
+    lab: Lab, protocol: str
+) -> None:
     with getattr(lab, protocol)("good") as client:
         assert client.get("/admin", HOST).status == 200
         lab.push_revocation(lab.revocation_text((1, 2)))
@@ -53,7 +55,9 @@ def test_a_certificate_that_expires_on_an_open_connection_stops_counting(lab: La
 def test_a_new_rule_applies_to_open_connections(lab: Lab, protocol: str) -> None:
     with getattr(lab, protocol)() as client:
         assert client.get("/new", HOST).status == 200
-        rule = RuleScript("new", "block", (), f'{NO_GOOD_CERTIFICATE} and f["http.request.uri.path"] == "/new"')
+        rule = RuleScript(
+            "new", "block", (), f'{NO_GOOD_CERTIFICATE} and f["http.request.uri.path"] == "/new"'
+        )
         lab.push_rules(replace(lab.rules, rules=(rule,)))
         assert client.get("/new", HOST).status == 403
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.support.lab import HOST, NO_GOOD_CERTIFICATE, Lab
 
 from mtls_operator.envoy import RuleScript
-from tests.support.lab import HOST, NO_GOOD_CERTIFICATE, Lab
 
 REFUSED = [
     "/admin;x",
@@ -70,7 +70,8 @@ def test_this_spelling_does_not_reach_the_application(lab: Lab, target: str) -> 
 
 
 @pytest.mark.parametrize(
-    "target", ["/admin;x", "//admin", "/x/..;/admin", "/\\admin", "/x\\..\\admin", "/%2e/admin", "\\admin", "admin"]
+    "target",
+    ["/admin;x", "//admin", "/x/..;/admin", "/\\admin", "/x\\..\\admin", "/%2e/admin", "\\admin", "admin"],
 )
 def test_this_spelling_does_not_reach_the_application_by_http2_either(lab: Lab, target: str) -> None:
     with lab.http2() as client:
@@ -129,7 +130,9 @@ def test_a_header_cannot_rename_the_path_behind_the_rules(lab: Lab, name: str) -
 
 def test_connect_is_refused(lab: Lab) -> None:
     with lab.http1("good") as client:
-        assert client.raw(b"CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n").status == 400
+        assert (
+            client.raw(b"CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n").status == 400
+        )
     with lab.http2("good") as client:
         assert client.send([(":method", "CONNECT"), (":authority", HOST)]).status == 400
 

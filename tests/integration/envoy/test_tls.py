@@ -12,21 +12,34 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from mtls_operator.envoy import RuleScript, client_ca_sds
-from mtls_operator.api.names import CLIENT_CA_SDS_KEY
 from tests.support.certs import SERVER, authority, leaf
 from tests.support.clients import tls_context
 from tests.support.envoy import eventually
 from tests.support.lab import HOST, Lab, default_config
+
+from mtls_operator.api.names import CLIENT_CA_SDS_KEY
+from mtls_operator.envoy import RuleScript, client_ca_sds
 
 
 def s_client(lab: Lab, *arguments: str, request: str = "") -> str:
     """Run ``openssl s_client`` with a good certificate and return its output."""
     certificate, key = lab.people.identity("good") or (Path(), Path())
     target = f"127.0.0.1:{lab.site.placement.tls_port}"
-    command = ["openssl", "s_client", "-connect", target, "-servername", HOST, "-cert", certificate, "-key", key]
-    done = subprocess.run([*command, *arguments], input=request, capture_output=True, text=True, timeout=20, check=False)
+    command = [
+        "openssl",
+        "s_client",
+        "-connect",
+        target,
+        "-servername",
+        HOST,
+        "-cert",
+        certificate,
+        "-key",
+        key,
+    ]
+    done = subprocess.run(
+        [*command, *arguments], input=request, capture_output=True, text=True, timeout=20, check=False
+    )
     return done.stdout + done.stderr
 
 
@@ -70,24 +83,30 @@ def resuming_server(lab: Lab, tmp_path: Path) -> Iterator[tuple[ssl.SSLContext, 
     thread.join(5)
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS1.2", "TLS1.3"])
-@pytest.mark.parametrize("tickets", [True, False], ids=["ticket", "session-id"])
+@pytest.mark.parametrize(
+    "version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS1.2", "TLS1.3"]
+)
+@pytest.mark.parametrize("options", [0, ssl.OP_NO_TICKET], ids=["ticket", "session-id"])
 def test_a_session_that_is_offered_gets_a_full_handshake_and_the_same_decisions(
-    lab: Lab, resuming_server: tuple[ssl.SSLContext, int], version: ssl.TLSVersion, tickets: bool
+    lab: Lab, resuming_server: tuple[ssl.SSLContext, int], version: ssl.TLSVersion, options: int
 ) -> None:
     server, port = resuming_server
-    if not tickets:
-        server.options |= ssl.OP_NO_TICKET
+    server.options |= options
     context = tls_context(identity=lab.people.identity("good"), version=version)
-    with socket.create_connection(("127.0.0.1", port)) as plain, context.wrap_socket(plain, server_hostname=HOST) as tls:
+    with (
+        socket.create_connection(("127.0.0.1", port)) as plain,
+        context.wrap_socket(plain, server_hostname=HOST) as tls,
+    ):
         tls.recv(1)
         session = tls.session
     assert session is not None
-    with socket.create_connection(("127.0.0.1", lab.site.placement.tls_port)) as plain:
-        with context.wrap_socket(plain, server_hostname=HOST, session=session) as tls:
-            assert tls.session_reused is False
-            tls.sendall(REQUEST.encode())
-            assert tls.recv(12) == b"HTTP/1.1 200"
+    with (
+        socket.create_connection(("127.0.0.1", lab.site.placement.tls_port)) as plain,
+        context.wrap_socket(plain, server_hostname=HOST, session=session) as tls,
+    ):
+        assert tls.session_reused is False
+        tls.sendall(REQUEST.encode())
+        assert tls.recv(12) == b"HTTP/1.1 200"
 
 
 def test_versions_before_tls_1_2_are_refused(lab: Lab) -> None:
@@ -96,7 +115,9 @@ def test_versions_before_tls_1_2_are_refused(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("cipher", ["AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA", "AES256-SHA"])
-def test_ciphers_without_forward_secrecy_or_authenticated_encryption_are_refused(lab: Lab, cipher: str) -> None:
+def test_ciphers_without_forward_secrecy_or_authenticated_encryption_are_refused(
+    lab: Lab, cipher: str
+) -> None:
     assert "Cipher is (NONE)" in s_client(lab, "-tls1_2", "-cipher", f"{cipher}:@SECLEVEL=0")
 
 

@@ -41,9 +41,9 @@ def test_a_printed_tree_reads_as_the_same_tree(text: str) -> None:
 @example(text="http.host[*][*]")
 @rules
 def test_damaged_text_is_an_error_with_a_place_or_valid(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     error = refusal(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     if error is not None:
         line, column = error.line_column()
         assert 0 <= error.span.start <= error.span.end <= len(text.encode("utf-8", "surrogatepass"))

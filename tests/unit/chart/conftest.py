@@ -28,8 +28,9 @@ def render(helm_binary: Path) -> Render:
     """Return a function that renders the chart with further arguments for helm."""
 
     @cache
-    def rendered(*arguments: str, namespace: str = helm.NAMESPACE) -> Rendered:
-        return Rendered(tuple(helm.template(helm_binary, CHART, *arguments, namespace=namespace)))
+    def rendered(*arguments: str, namespace: str = helm.NAMESPACE, release: str = helm.RELEASE) -> Rendered:
+        documents = helm.template(helm_binary, CHART, *arguments, namespace=namespace, release=release)
+        return Rendered(tuple(documents))
 
     return rendered
 

@@ -91,7 +91,7 @@ def test_the_admission_policy_accepts_the_image_that_the_webhook_injects(render:
     rendered = render("--set", "proxy.image.repository=registry.example/proxy,proxy.image.tag=dev")
     image = rendered.environment(WEBHOOK)["MTLS_PROXY_IMAGE"]
     policy = rendered.one("ValidatingAdmissionPolicy", "mtls-operator-sidecar")["spec"]
-    assert any(f"== '{image}'" in validation["expression"] for validation in policy["validations"])
+    assert any(f'== "{image}"' in validation["expression"] for validation in policy["validations"])
 
 
 def test_every_admission_policy_denies_and_fails_closed(chart: Rendered) -> None:

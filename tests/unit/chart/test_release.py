@@ -28,7 +28,7 @@ def test_the_chart_has_the_version_of_the_package() -> None:
 
 
 def test_names_do_not_depend_on_the_release(render: Render) -> None:
-    assert render("--name-template", "other").documents == render().documents
+    assert render(release="other").documents == render().documents
 
 
 def test_services_have_the_names_that_certificates_and_sidecars_rely_on(chart: Rendered) -> None:

@@ -113,7 +113,7 @@ def test_a_pin_that_blocks_nobody_is_a_warning(pin: str) -> None:
     "text",
     [
         "(not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked)",
-        'http.host wildcard "*.example.com" and http.request.uri.path in {"/admin" "/a.b/%2F"}',
+        'http.host wildcard "*.example.com" and http.request.uri.path in {"/admin" "/a.b/%C3%A9"}',
         'cf.tls_client_auth.cert_fingerprint_sha256 in {"0123456789abcdef"}',
         'http.request.headers["x-role"][0] eq "A"',
         'http.host contains "A:"',
@@ -121,6 +121,20 @@ def test_a_pin_that_blocks_nobody_is_a_warning(pin: str) -> None:
 )
 def test_a_sound_expression_has_no_warnings(text: str) -> None:
     assert parse(text).warnings == ()
+
+
+def test_warnings_are_few_and_short() -> None:
+    long = "x" * 200
+    members = " ".join(f'"{number}{long}*"' for number in range(40))
+    *warnings, last = parse(f"http.host in {{{members}}}", limits=GENERATED_LIMITS).warnings
+    assert len(warnings) == 32
+    assert last.message == "and 8 more warnings"
+    assert max(len(warning.message) for warning in warnings) < 250
+
+
+def test_control_characters_do_not_reach_a_warning() -> None:
+    (warning,) = parse('http.host eq "\x1b[2j*"').warnings
+    assert warning.message.startswith("'*' in \"\\x1b[2j*\" is an ordinary character")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +186,7 @@ def test_the_length_limit_counts_characters_without_the_blanks_around() -> None:
     ids=lambda text: text[:24],
 )
 def test_a_hostile_text_is_read_quickly_and_never_crashes(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with suppress(RuleError):
         parse(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

@@ -4,7 +4,16 @@ from ipaddress import ip_address
 
 import pytest
 
-from mtls_operator.rules import SimpleFormError, check_supported, evaluate, parse, simple_form
+from mtls_operator.rules import (
+    GENERATED_LIMITS,
+    Code,
+    RuleError,
+    SimpleFormError,
+    check_supported,
+    evaluate,
+    parse,
+    simple_form,
+)
 
 CERTIFICATE = {
     "none": {},
@@ -85,6 +94,8 @@ def test_the_order_of_the_lists_does_not_matter() -> None:
         "/a/.",
         "/%61",
         "/%7e",
+        "/%2F",
+        "/%5c",
         "/a\\b",
         "/a b",
         "/é",
@@ -102,7 +113,7 @@ def test_a_path_that_no_request_has_is_refused(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/a.b", "/a..b", "/.well-known", "/%2F", "/%C3%A9", "/a;b", "/a*", '/a"b', "/%25"]
+    "path", ["/", "/a.b", "/a..b", "/.well-known", "/%C3%A9", "/a;b", "/a*", '/a"b', "/%25"]
 )
 def test_a_path_that_a_request_can_have_is_taken_literally(path: str) -> None:
     assert blocks(form(path), path) is True
@@ -130,6 +141,23 @@ def test_a_host_that_no_request_has_is_refused(host: str) -> None:
     with pytest.raises(SimpleFormError) as caught:
         form(hostnames=("ok.example.com", host))
     assert caught.value.field == "hostnames[1]"
+
+
+def test_a_refusal_is_an_error_like_that_of_an_expression() -> None:
+    with pytest.raises(RuleError) as caught:
+        form("/a?b")
+    assert caught.value.code is Code.IMPOSSIBLE
+    assert caught.value.display() == (
+        "line 1, column 1: paths[0]: no request has this path: a path ends before the query\n/a?b\n^^^^"
+    )
+
+
+def test_the_longest_form_is_read_with_the_limits_of_generated_text() -> None:
+    paths = ["/" + str(number) + "x" * 500 for number in range(64)]
+    text = simple_form(
+        paths=paths, path_prefixes=paths, hostnames=["a" * 60 + ".example.com"] * 64, allow_revoked=False
+    )
+    assert parse(text, limits=GENERATED_LIMITS).warnings == ()
 
 
 def test_an_address_can_be_a_host() -> None:

@@ -62,7 +62,7 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
     for entry in fields(Settings):
         variable = f"MTLS_{entry.name.upper()}"
         text = environ.get(variable)
-        if text is None or not text.strip():
+        if text is None:
             continue
         read.values[entry.name] = _number(variable, text) if isinstance(entry.default, int) else text.strip()
     settings = Settings(**read.values)  # type: ignore[arg-type]  # each value was read by the type of its default

@@ -23,7 +23,18 @@ def lua_bool(value: bool) -> str:  # noqa: FBT001 - the value itself, not a swit
     return "true" if value else "false"
 
 
-def lua_table(entries: Iterable[tuple[str, str]]) -> str:
-    """Return a table of string keys to Lua expressions, sorted by key, one entry per line."""
-    lines = [f"  [{lua_string(key)}] = {value},\n" for key, value in sorted(entries)]
+def lua_list(entries: Iterable[str]) -> str:
+    """Return a table of Lua expressions in their order, one per line, indented."""
+    lines = [f"  {_indented(value)},\n" for value in entries]
     return "{\n" + "".join(lines) + "}" if lines else "{}"
+
+
+def lua_table(entries: Iterable[tuple[str, str]]) -> str:
+    """Return a table of string keys to Lua expressions, sorted by key, one entry per line, indented."""
+    lines = [f"  [{lua_string(key)}] = {_indented(value)},\n" for key, value in sorted(entries)]
+    return "{\n" + "".join(lines) + "}" if lines else "{}"
+
+
+def _indented(value: str) -> str:
+    # Literals hold no line ends: lua_string escapes them.
+    return value.replace("\n", "\n  ")

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from mtls_operator.api import names
 from mtls_operator.envoy.config import IN_POD
-from mtls_operator.envoy.lua_text import lua_bool, lua_string, lua_table
+from mtls_operator.envoy.lua_text import lua_bool, lua_list, lua_string, lua_table
 from mtls_operator.envoy.script import ScriptError, assemble, call
 
 Action = Literal["block", "log", "skip"]
@@ -78,7 +78,7 @@ def rules_script(  # noqa: PLR0913 - keyword-only, and each is a part of the tex
         [
             f"local rt = (function()\n{runtime.rstrip()}\nend)()",
             f"local config = {_config(hostnames, issuers, reads_certificate, forward_xfcc)}",
-            f"local rules = {_rules(rules)}",
+            f"local rules = {lua_list(_rule(rule) for rule in rules)}",
             f"local facts_of = {call('facts', call('address'))}",
             f"local decide = {call('rules', 'config', 'rules', 'facts_of', call('path'))}",
         ]
@@ -95,7 +95,8 @@ def _config(
     lowered = {name.lower() for name in hostnames}
     wildcards = {name.removeprefix("*.") for name in lowered if name.startswith("*.")}
     exact = {name for name in lowered if not name.startswith("*.")}
-    trust = {_digest(issuer.digest): lua_bool(issuer.listed) for issuer in issuers}
+    listed = {issuer.digest for issuer in issuers if issuer.listed}
+    trust = {_digest(issuer.digest): lua_bool(issuer.digest in listed) for issuer in issuers}
     return lua_table(
         [
             ("exact", _set(exact)),
@@ -111,18 +112,13 @@ def _set(members: Iterable[str]) -> str:
     return lua_table((member, "true") for member in members)
 
 
-def _rules(rules: Sequence[RuleScript]) -> str:
-    return "{\n" + "".join(f"{_rule(rule)},\n" for rule in rules) + "}" if rules else "{}"
-
-
 def _rule(rule: RuleScript) -> str:
     if rule.action not in _ACTIONS:
         raise ScriptError(f"rule {rule.name}: {rule.action} is no action")
     # One function per rule: LuaJIT bounds constants, locals and upvalues per function.
     constants = ", ".join(rule.constants)
-    applies = (
-        f"(function()\nlocal K = {{ {constants} }}\nreturn function(f) return {rule.expression} end\nend)()"
-    )
+    body = f"  local K = {{ {constants} }}\n  return function(f) return {rule.expression} end\n"
+    applies = f"(function()\n{body}end)()"
     entries = [("name", lua_string(rule.name)), ("action", lua_string(rule.action)), ("applies", applies)]
     if rule.action == "block":
         entries += _answer(rule)

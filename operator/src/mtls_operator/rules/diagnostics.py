@@ -27,6 +27,7 @@ class Code(StrEnum):
     EXPECTED_LITERAL = "expected_literal"
     EXPECTED_OPERATOR = "expected_operator"
     EXPECTED_STRING = "expected_string"
+    IMPOSSIBLE = "impossible"
     INVALID_INDEX = "invalid_index"
     INVALID_INDEX_LITERAL = "invalid_index_literal"
     INVALID_MAP_EACH = "invalid_map_each"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from mtls_operator.rules.diagnostics import Lint
+from mtls_operator.rules.printer import quote
 from mtls_operator.rules.schema import CERTIFICATE_PREFIX
 from mtls_operator.rules.tree import (
     AnyNode,
@@ -33,7 +34,9 @@ VERIFIED: Final = CERTIFICATE_PREFIX + "cert_verified"
 REVOKED: Final = CERTIFICATE_PREFIX + "cert_revoked"
 _HEADERS: Final = frozenset({"http.request.headers", "http.request.headers.names"})
 _EXACT: Final = frozenset({Operator.EQ, Operator.NE, Operator.IN})
-_UNRESERVED_ESCAPE: Final = re.compile(rb"%(?:2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
+_DECODED_ESCAPE: Final = re.compile(rb"%(?:2[d-fD-F]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[cCfF]|7[eE])")
+_MAX_WARNINGS: Final = 32
+_MAX_SHOWN: Final = 80
 _DELETE: Final = 0x7F
 _LOWER: Final = re.compile(rb"[a-z]")
 _UPPER: Final = re.compile(rb"[A-Z]")
@@ -49,7 +52,11 @@ def lint(root: AnyNode) -> tuple[Lint, ...]:
             found.extend(_header_key(node))
         elif isinstance(node, Logical) and node.connective is Connective.AND:
             found.extend(_pin(node))
-    return tuple(sorted(set(found), key=lambda warning: (warning.span.start, warning.code, warning.message)))
+    ordered = sorted(set(found), key=lambda warning: (warning.span.start, warning.code, warning.message))
+    if len(ordered) > _MAX_WARNINGS:
+        rest = ordered[_MAX_WARNINGS:]
+        ordered = [*ordered[:_MAX_WARNINGS], Lint("more", f"and {len(rest)} more warnings", rest[0].span)]
+    return tuple(ordered)
 
 
 def _revocation(root: AnyNode) -> Iterator[Lint]:
@@ -116,20 +123,24 @@ def _members(node: Comparison) -> tuple[bytes, ...]:
 
 
 def _exact(node: Comparison, member: bytes) -> Iterator[Lint]:
-    shown = member.decode("utf-8", "replace")
+    shown = _shortened(quote(member))
     span = node.operand.span
     value = node.value
     if b"*" in member:
-        message = f"'*' in \"{shown}\" is an ordinary character here; patterns need the operator wildcard"
+        message = f"'*' in {shown} is an ordinary character here; patterns need the operator wildcard"
         yield Lint("star_in_equality", message, span)
     if isinstance(value, Call):
         letters = {"lower": _UPPER, "upper": _LOWER}.get(value.function)
         if letters is not None and letters.search(member):
-            yield Lint("never_equal", f'{value.function}(…) is never "{shown}"', span)
+            yield Lint("never_equal", f"{value.function}(…) is never {shown}", span)
     if isinstance(value, Field) and value.name in _IMPOSSIBLE:
         reason = _IMPOSSIBLE[value.name](member)
         if reason is not None:
-            yield Lint("never_equal", f'{value.name} is never "{shown}": {reason}', span)
+            yield Lint("never_equal", f"{value.name} is never {shown}: {reason}", span)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
 
 
 def impossible_path(path: bytes) -> str | None:
@@ -178,8 +189,8 @@ _PATH_REASONS: Final[tuple[tuple[Callable[[bytes], bool], str], ...]] = (
     ),
     (lambda path: b"\\" in path, "backslashes are turned into slashes before rules see the path"),
     (
-        lambda path: _UNRESERVED_ESCAPE.search(path) is not None,
-        "escapes of plain characters are decoded before rules see the path",
+        lambda path: _DECODED_ESCAPE.search(path) is not None,
+        "escapes of plain characters and slashes are decoded before rules see the path",
     ),
 )
 _IMPOSSIBLE: Final[dict[str, Callable[[bytes], str | None]]] = {

@@ -10,19 +10,20 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from mtls_operator.rules.diagnostics import Code, RuleError, Span
 from mtls_operator.rules.lints import REVOKED, VERIFIED, impossible_host, impossible_path
 from mtls_operator.rules.printer import quote
 
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
-class SimpleFormError(ValueError):
+class SimpleFormError(RuleError):
     """A host or path that no request has, so that the rule would never apply; ``field`` says which."""
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
+    def __init__(self, field: str, message: str, *, source: str) -> None:
+        span = Span(0, len(source.encode("utf-8", "surrogatepass")))
+        super().__init__(Code.IMPOSSIBLE, f"{field}: {message}", span=span, source=source)
         self.field = field
-        self.message = message
 
 
 def simple_form(
@@ -49,9 +50,8 @@ def _host_group(hostnames: Sequence[str]) -> list[str]:
 def _host(field: str, name: str) -> str:
     lowered = "".join(char.lower() if char.isascii() else char for char in name)
     if _HOST.fullmatch(lowered) is None or impossible_host(lowered.encode()) is not None:
-        raise SimpleFormError(
-            field, "a host name without port, or one that begins with '*.', is expected (in its ASCII form)"
-        )
+        message = "a host name without port, or one that begins with '*.', is expected (in its ASCII form)"
+        raise SimpleFormError(field, message, source=name)
     return lowered
 
 
@@ -60,7 +60,9 @@ def _path_group(paths: Sequence[str], prefixes: Sequence[str]) -> list[str]:
         for position, value in enumerate(values):
             reason = impossible_path(_encoded(f"{kind}[{position}]", value))
             if reason is not None:
-                raise SimpleFormError(f"{kind}[{position}]", f"no request has this path: {reason}")
+                raise SimpleFormError(
+                    f"{kind}[{position}]", f"no request has this path: {reason}", source=value
+                )
     beginnings = (re.sub(r"([*\\])", r"\\\1", prefix) + "*" for prefix in sorted(set(prefixes)))
     starts = (f"http.request.uri.path strict wildcard {quote(start.encode())}" for start in beginnings)
     return [*_set("http.request.uri.path", sorted(set(paths))), *starts]
@@ -70,7 +72,7 @@ def _encoded(field: str, value: str) -> bytes:
     try:
         return value.encode()
     except UnicodeEncodeError as error:
-        raise SimpleFormError(field, "the text is not valid Unicode") from error
+        raise SimpleFormError(field, "the text is not valid Unicode", source=value) from error
 
 
 def _set(name: str, members: Sequence[str]) -> list[str]:

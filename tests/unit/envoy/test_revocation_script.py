@@ -1,0 +1,100 @@
+"""Revocation lists as text: small, and exactly the bits that were given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lupa.luajit21 import LuaRuntime
+
+from mtls_operator.envoy import IssuerRevocations, revocation_script
+from mtls_operator.envoy.revocation_script import sextets
+
+DIGEST = "ab" * 32
+#: What Envoy offers to a script, as far as this one needs it.
+HANDLE = """
+local presented, validated, issuer, serial = ...
+local state
+local ssl = {
+  peerCertificatePresented = function() return presented end,
+  peerCertificateValidated = function() return validated end,
+  sha256PeerCertificateIssuerDigest = function() return issuer end,
+  serialNumberPeerCertificate = function() return serial end,
+}
+local filter_state = { set = function(_, name, kind, value) state = name .. "=" .. value end }
+local info = {
+  downstreamSslConnection = function() return ssl end,
+  filterState = function() return filter_state end,
+}
+envoy_on_request({ streamInfo = function() return info end })
+return state
+"""
+
+
+class Script:
+    """A revocation script in LuaJIT."""
+
+    def __init__(self, bitmap: bytes) -> None:
+        self._lua = LuaRuntime()
+        self._lua.execute(
+            revocation_script(
+                epoch=1, issuers=[IssuerRevocations(DIGEST, bitmap)], mounted="/nonexistent/revocation.lua"
+            )
+        )
+        self._run: Any = self._lua.eval(f"function(...) {HANDLE} end")
+
+    def state(
+        self, serial: str, *, presented: bool = True, validated: bool = True, issuer: str = DIGEST
+    ) -> str | None:
+        found: str | None = self._run(presented, validated, issuer, serial)
+        return None if found is None else found.removeprefix("mtls.revoked=")
+
+
+def serial(index: int) -> str:
+    return "0a" + "5c" * 14 + f"{index:08x}"
+
+
+@given(st.sets(st.integers(0, 400)), st.integers(0, 500))
+def test_exactly_the_bits_of_the_bitmap_are_revoked(revoked: set[int], index: int) -> None:
+    bits = sum(1 << each for each in revoked)
+    script = Script(bits.to_bytes((bits.bit_length() + 7) // 8, "little"))
+    assert script.state(serial(index)) == ("1" if index in revoked else "0")
+
+
+@given(st.binary(max_size=200), st.integers(0, 4))
+def test_zero_bytes_at_the_end_do_not_change_the_text(bitmap: bytes, zeros: int) -> None:
+    assert sextets(bitmap) == sextets(bitmap + b"\0" * zeros)
+
+
+def test_a_certificate_beyond_the_list_is_not_revoked() -> None:
+    script = Script(b"\xff")
+    assert [script.state(serial(index)) for index in (7, 8, 11, 12, 0xFFFFFFFF)] == ["1", "0", "0", "0", "0"]
+
+
+def test_an_empty_list_revokes_nothing() -> None:
+    assert Script(b"").state(serial(0)) == "0"
+
+
+def test_without_a_certificate_nothing_is_said() -> None:
+    assert Script(b"\xff").state("", presented=False) is None
+
+
+def test_a_certificate_that_is_not_validated_is_of_no_interest() -> None:
+    assert Script(b"\xff").state(serial(1), validated=False, issuer="") == "0"
+
+
+@pytest.mark.parametrize("issuer", ["cd" * 32, ""])
+def test_the_state_of_another_issuers_certificate_is_unknown(issuer: str) -> None:
+    assert Script(b"\xff").state(serial(1), issuer=issuer) == "?"
+
+
+@pytest.mark.parametrize("text", ["", "zz"])
+def test_the_state_of_a_serial_number_that_is_none_is_unknown(text: str) -> None:
+    assert Script(b"\xff").state(text) == "?"
+
+
+def test_a_million_certificates_fit_into_a_hundred_and_eighty_kilobytes() -> None:
+    text = revocation_script(epoch=1, issuers=[IssuerRevocations(DIGEST, b"\xaa" * 125_000)])
+    assert len(text) < 180_000
