@@ -16,10 +16,11 @@ import yaml
 from testcluster import layout
 from testcluster.places import Places
 
-#: The kubelet writes here whatever it is told, so these folders are mounted over in the cluster's mount namespace.
+#: Components write here whatever they are told, so these are mounted over in the cluster's mount namespace.
 FIXED_FOLDERS: Final = (
     "/run/containerd",
     "/usr/libexec/kubernetes",
+    "/var/lib/cni",
     "/var/lib/kubelet",
     "/var/log/containers",
     "/var/log/pods",

@@ -19,7 +19,13 @@ EXPRESSIONS = [
     'http.request.uri contains "q=1" and cf.tls_client_auth.cert_subject_dn eq "CN=good"',
     'cf.tls_client_auth.cert_serial gt "0A" and not cf.tls_client_auth.cert_revoked',
 ]
+#: Person -> presented, verified, revoked.
 FACTS = {
+    "good": (True, True, False),
+    "revoked": (True, True, True),
+    "foreign": (True, False, False),
+    None: (False, False, False),
+}
     "good": (True, True, False),
     "revoked": (True, True, True),
     "foreign": (True, False, False),

@@ -6,6 +6,7 @@ so that a reconcile of an unchanged world writes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -52,11 +53,10 @@ def version_of(document: str | Secret) -> str:
         ValueError: the text is no discovery file.
     """
     text = document.reveal().decode() if isinstance(document, Secret) else document
-    try:
+    content = None
+    # A JSON error carries the document, which can hold a private key: it must not become a context of ours.
+    with contextlib.suppress(ValueError):
         content = json.loads(text)
-    except ValueError:
-        # Without the cause: a JSON error carries the document, which can hold a private key.
-        raise ValueError("not a discovery file: no JSON") from None
     version = content.get("version_info") if isinstance(content, dict) else None
     if not isinstance(version, str):
         raise ValueError("not a discovery file: no version_info")  # noqa: TRY004 - about the text, not a type

@@ -17,7 +17,17 @@ from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.meta import Meta
 from mtls_operator.api.rule import Rule, RuleAction, parse_rule_spec, rule_spec_document
 from mtls_operator.envoy import RuleScript
-from mtls_operator.rules import Expression, LuaCode, RuleError, parse, simple_form, to_lua
+from mtls_operator.rules import (
+    GENERATED_LIMITS,
+    PRODUCT_LIMITS,
+    Expression,
+    Limits,
+    LuaCode,
+    RuleError,
+    parse,
+    simple_form,
+    to_lua,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +78,20 @@ class HostRules:
 
 
 @lru_cache(maxsize=4096)
-def compile_text(text: str) -> tuple[Expression, LuaCode]:
-    """Parse and compile one expression; the same text is compiled once.
+def _compile(text: str, limits: Limits) -> tuple[Expression, LuaCode]:
+    expression = parse(text, limits=limits)
+    return expression, to_lua(expression)
+
+
+def compile_rule(rule: Rule) -> tuple[Expression, LuaCode]:
+    """Parse and compile the expression of a rule; the same text is compiled once.
+
+    The simple form may expand to more than what users may write.
 
     Raises:
         RuleError: with position, caret and hint.
     """
-    expression = parse(text)
-    return expression, to_lua(expression)
+    return _compile(effective_text(rule), PRODUCT_LIMITS if rule.match is None else GENERATED_LIMITS)
 
 
 def effective_text(rule: Rule) -> str:
@@ -117,7 +133,7 @@ def rules_for(
             never_compiled.append(item.meta.name)
     in_force.sort(key=lambda rule: rule.order)
     enabled = [rule for rule in in_force if rule.enabled]
-    compiled = [(rule, *compile_text(effective_text(rule))) for rule in enabled]
+    compiled = [(rule, *compile_rule(rule)) for rule in enabled]
     return HostRules(
         in_force=tuple(in_force),
         scripts=tuple(_script(rule, lua) for rule, _, lua in compiled),
@@ -136,7 +152,7 @@ def _in_force(
         error = item.error
     else:
         try:
-            compile_text(effective_text(item))
+            compile_rule(item)
         except RuleError as mistake:
             error = mistake.display()
         else:
@@ -152,7 +168,7 @@ def _former(meta: Meta, last_good: Mapping[str, tuple[str, Mapping[str, Any]]]) 
         return None
     try:
         rule = parse_rule_spec(spec, meta=meta)
-        compile_text(effective_text(rule))
+        compile_rule(rule)
     except (InvalidSpec, RuleError):
         return None
     return rule

@@ -11,8 +11,12 @@ from mtls_operator.api.conditions import Condition, conditions_of, merge_conditi
 from mtls_operator.api.meta import Meta
 from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.api.rule import Rule
-from mtls_operator.plan.hostrules import BrokenRule, Standing, compile_text, effective_text
+from mtls_operator.plan.hostrules import BrokenRule, Standing, compile_rule
 from mtls_operator.rules import RuleError
+
+
+#: The schema takes 65 536 characters; the longest simple form expands to more.
+_PREVIEW = 65_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def status_of(view: RuleView) -> dict[str, Any]:
         "conditions": merge_conditions(conditions_of(view.previous), conditions, now=view.now),
     }
     if preview:
-        status["expression"] = preview
+        status["expression"] = preview if len(preview) <= _PREVIEW else f"{preview[:_PREVIEW]} ..."
     return status
 
 
@@ -64,7 +68,7 @@ def _accepted(view: RuleView) -> tuple[Condition, str, list[str]]:
     if isinstance(view.rule, BrokenRule):
         return _refused(meta, Reason.INVALID_SPEC, view.rule.error, view.hosts), "", []
     try:
-        expression, _ = compile_text(effective_text(view.rule))
+        expression, _ = compile_rule(view.rule)
     except RuleError as error:
         return _refused(meta, Reason.INVALID_EXPRESSION, error.display(), view.hosts), "", []
     condition = Condition(

@@ -28,11 +28,13 @@ end
 
 local function packed6(text)
   local left, right = text:match("^(.-)::(.*)$")
+  local bytes
   if left == nil then
-    left, right = text, ""
+    bytes = packed_groups(text)
+  else
+    local head, tail = packed_groups(left), packed_groups(right)
+    bytes = head .. ("\0"):rep(16 - #head - #tail) .. tail
   end
-  local head, tail = packed_groups(left), packed_groups(right)
-  local bytes = head .. ("\0"):rep(16 - #head - #tail) .. tail
   if #bytes ~= 16 then
     error("not an address: " .. text)
   end
