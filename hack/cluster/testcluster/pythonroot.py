@@ -245,7 +245,7 @@ def _chroot(root: Path, *arguments: str) -> None:
     if os.geteuid() != 0:
         raise ClusterError("building the operator's image without Docker needs root (chroot)")
     argv = ("chroot", str(root), "/usr/bin/python3", *arguments)
-    clean = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    clean = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
     done = subprocess.run(argv, env=clean, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:
         raise CommandError(argv, done.returncode, done.stdout.decode(errors="replace"))

@@ -26,11 +26,6 @@ FACTS = {
     "foreign": (True, False, False),
     None: (False, False, False),
 }
-    "good": (True, True, False),
-    "revoked": (True, True, True),
-    "foreign": (True, False, False),
-    None: (False,) * 3,
-}
 
 
 @pytest.mark.parametrize("text", EXPRESSIONS)

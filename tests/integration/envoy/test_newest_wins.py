@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.envoy import eventually
-from tests.support.lab import HOST, Lab, Rules, next_epoch
+from tests.support.lab import ADMIN, HOST, Lab, Rules, next_epoch
 
-from mtls_operator.api.names import REVOCATION_KEY, RULES_KEY
+from mtls_operator.api.names import LISTENER_KEY, REVOCATION_KEY, RULES_KEY
+from mtls_operator.envoy import listener, version_of
 
 #: The scripts look at their file every two seconds.
 PATIENCE = 6.0
@@ -141,3 +142,29 @@ def test_every_worker_follows_the_file(tmp_path: Path) -> None:
             eventually(each, "the newer file is in force", seconds=PATIENCE)
     finally:
         lab.close()
+
+
+def test_a_new_listener_goes_on_with_what_was_pushed_not_with_the_older_files(own_lab: Lab) -> None:
+    lab = own_lab
+    lab.push_revocation(lab.revocation_text((1, 2)))
+    lab.push_rules(
+        replace(lab.rules, rules=(ADMIN, replace(ADMIN, name="new", constants=('{ ["/new"] = true }',))))
+    )
+    for age in (1800, 900):
+        document = listener(replace(lab.config, max_connection_age=age), lab.site.placement)
+        lab.site.change("host", {LISTENER_KEY: document})
+        eventually(
+            lambda text=document: lab.proxy.stats().listener == version_of(text), "the listener is in force"
+        )
+        assert probe(lab, "good", "/admin", 403)()
+        assert probe(lab, None, "/new", 403)()
+
+
+def test_a_new_listener_without_an_operator_goes_on_with_what_was_pushed_too(own_lab: Lab) -> None:
+    lab = own_lab
+    lab.push_revocation(lab.revocation_text((1, 2)))
+    lab.stop_operator()
+    document = listener(replace(lab.config, max_connection_age=1800), lab.site.placement)
+    lab.site.change("host", {LISTENER_KEY: document})
+    eventually(lambda: lab.proxy.stats().listener == version_of(document), "the listener is in force")
+    assert probe(lab, "good", "/admin", 403)()

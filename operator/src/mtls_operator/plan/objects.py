@@ -96,7 +96,12 @@ def network_policy(
     open_ports = [{"protocol": "TCP", "port": port} for port in (names.TLS_PORT, *sorted(allowed_ports))]
     operator = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}},
-        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "mtls-operator"}},
+        "podSelector": {
+            "matchLabels": {
+                "app.kubernetes.io/name": "mtls-operator",
+                "app.kubernetes.io/component": "operator",
+            }
+        },
     }
     return {
         "apiVersion": "networking.k8s.io/v1",

@@ -1,0 +1,78 @@
+"""Builders of the three kinds and of pods, as users write them: only what a test is about is spelled out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mtls_operator.api import names
+from mtls_operator.cluster import Body
+
+NAMESPACE = "shop"
+
+
+def certificate(name: str = "gateway", *, namespace: str = NAMESPACE, **spec: Any) -> Body:
+    """Return a ClientCertificate; keywords are fields of the spec."""
+    return _object(names.CERTIFICATE_KIND, namespace, name, {"subject": {"commonName": name}, **spec})
+
+
+def host(
+    name: str = "api", *, namespace: str = NAMESPACE, hostnames: tuple[str, ...] = (), **spec: Any
+) -> Body:
+    """Return an MTLSHost; keywords are fields of the spec."""
+    named = list(hostnames) or [f"{name}.example.com"]
+    return _object(names.HOST_KIND, namespace, name, {"hostnames": named, "workload": {"port": 8080}, **spec})
+
+
+def rule(name: str = "admin", *, namespace: str = NAMESPACE, **spec: Any) -> Body:
+    """Return an MTLSRule that protects ``/admin`` unless told otherwise; keywords are fields of the spec."""
+    if "expression" not in spec and "match" not in spec:
+        spec["match"] = {"paths": ["/admin"]}
+    return _object(names.RULE_KIND, namespace, name, spec)
+
+
+def pod(
+    name: str = "api-1",
+    *,
+    namespace: str = NAMESPACE,
+    host_name: str = "api",
+    injected: bool = True,
+    address: str = "10.0.0.1",
+    phase: str = "Running",
+) -> Body:
+    """Return a labelled pod, with the sidecar as the webhook puts it in."""
+    sidecar = {"name": names.SIDECAR_NAME, "image": "proxy", "restartPolicy": "Always"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"namespace": namespace, "name": name, "labels": {names.HOST_LABEL: host_name}},
+        "spec": {
+            "initContainers": [sidecar] if injected else [],
+            "containers": [{"name": "app", "image": "echo"}],
+        },
+        "status": {"phase": phase, "podIP": address},
+    }
+
+
+def tls_secret(name: str, certificate_pem: str, key_pem: bytes, *, namespace: str = NAMESPACE) -> Body:
+    """Return a user's own ``kubernetes.io/tls`` Secret."""
+    from base64 import b64encode  # noqa: PLC0415
+
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"namespace": namespace, "name": name},
+        "data": {
+            names.TLS_CERT_KEY: b64encode(certificate_pem.encode()).decode(),
+            names.TLS_KEY_KEY: b64encode(key_pem).decode(),
+        },
+    }
+
+
+def _object(kind: str, namespace: str, name: str, spec: dict[str, Any]) -> Body:
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": kind,
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": spec,
+    }
