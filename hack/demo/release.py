@@ -88,32 +88,17 @@ def install(shell: Shell) -> None:
         f"--namespace={NAMESPACE}",
         "--create-namespace",
         "--take-ownership",
-        "--set=image.tag=dev,proxy.image.tag=dev",
+        f"--set=image.tag=dev,proxy.image.tag=dev,{_same_tag_other_image()}",
         "--wait=legacy",
         "--timeout=180s",
     )
-    _roll_to_loaded_image(shell)
     print(f"The operator is ready ({time.monotonic() - began:.0f} s).", flush=True)
 
 
-def _roll_to_loaded_image(shell: Shell) -> None:
-    """Restart pods that still run an older image of the same tag."""
-    digest = _loaded_image()
-    for name in ("mtls-operator", "mtls-operator-webhook"):
-        deployment = shell.get("deployment", name, f"--namespace={NAMESPACE}")
-        annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}
-        if annotations.get("mtls-operator.dev/loaded-image") == digest:
-            continue
-        patch = {
-            "spec": {"template": {"metadata": {"annotations": {"mtls-operator.dev/loaded-image": digest}}}}
-        }
-        shell.kubectl("patch", "deployment", name, f"--namespace={NAMESPACE}", f"--patch={json.dumps(patch)}")
-    for name in ("mtls-operator", "mtls-operator-webhook"):
-        shell.kubectl("rollout", "status", f"deployment/{name}", f"--namespace={NAMESPACE}", "--timeout=120s")
-
-
-def _loaded_image() -> str:
-    """Return something that changes with the source of the operator image."""
-    files = sorted((ROOT / "operator" / "src").rglob("*"))
-    newest = max(file.stat().st_mtime_ns for file in files if file.suffix in (".py", ".lua", ".pem"))
-    return str(newest)
+def _same_tag_other_image() -> str:
+    """Return values that make pods start anew when the source changed under the same tag."""
+    sources = (
+        file for file in (ROOT / "operator" / "src").rglob("*") if file.suffix in (".py", ".lua", ".pem")
+    )
+    newest = max(file.stat().st_mtime_ns for file in sources)
+    return ",".join(f"{component}.podAnnotations.source=t{newest}" for component in ("operator", "webhook"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Body
+from mtls_operator.inject import InjectSettings, inject
 
 NAMESPACE = "shop"
 
@@ -40,23 +42,21 @@ def pod(
     phase: str = "Running",
 ) -> Body:
     """Return a labelled pod, with the sidecar as the webhook puts it in."""
-    sidecar = {"name": names.SIDECAR_NAME, "image": "proxy", "restartPolicy": "Always"}
-    return {
+    bare = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"namespace": namespace, "name": name, "labels": {names.HOST_LABEL: host_name}},
-        "spec": {
-            "initContainers": [sidecar] if injected else [],
-            "containers": [{"name": "app", "image": "echo"}],
-        },
-        "status": {"phase": phase, "podIP": address},
+        "spec": {"containers": [{"name": "app", "image": "shop/echo"}]},
     }
+    settings = InjectSettings(image="proxy:1", version="1.0.0")
+    body = (
+        inject(bare, settings=settings, namespace=namespace, entropy=name.encode()).pod if injected else bare
+    )
+    return {**body, "status": {"phase": phase, "podIP": address}}
 
 
 def tls_secret(name: str, certificate_pem: str, key_pem: bytes, *, namespace: str = NAMESPACE) -> Body:
     """Return a user's own ``kubernetes.io/tls`` Secret."""
-    from base64 import b64encode  # noqa: PLC0415
-
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -34,6 +34,9 @@ def main(arguments: Sequence[str]) -> int:
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # "| head": nobody reads on; the interpreter must not try to flush at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 1
@@ -65,11 +68,17 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--context", help="context to use with --provider current")
         if verb == "images":
-            command.add_argument("image", nargs="*", choices=_IMAGES, help="which ones (default: all)")
+            command.add_argument("image", nargs="*", type=_image, help=f"{', '.join(_IMAGES)} (default: all)")
             command.add_argument("--no-load", action="store_true", help="only build (local provider)")
     hidden = verbs.add_parser("supervise")
     hidden.add_argument("plan", type=Path)
     return top
+
+
+def _image(word: str) -> str:
+    if word not in _IMAGES:  # argparse's own "choices" refuses the empty list
+        raise argparse.ArgumentTypeError(f"no image {word!r}; there are {', '.join(_IMAGES)}")
+    return word
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -95,6 +95,9 @@ def echo(cache: Path) -> Image:
         ]
         run(argv, cwd=source, environment=environment)
         building.replace(program)
+        for older in program.parent.glob("echo-*"):
+            if older != program:
+                older.unlink()
     layer = cache / "layers" / "echo.tar"
     write_layer(layer, [Entry("echo", 0o755, content=program)])
     return write_image(cache / "images", ECHO, [layer], Runtime(("/echo",)))

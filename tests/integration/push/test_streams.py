@@ -36,10 +36,10 @@ def served(serve: Serve, pod: Pod) -> Served:
     return result
 
 
-def wait_for_pending(served: Served, count: int) -> None:
-    """Wait until so many streams are held."""
+def wait_for(served: Served, **counts: int) -> None:
+    """Wait until the server's counts are these."""
     pause, end = threading.Event(), time.monotonic() + DEADLINE
-    while served.server.snapshot().pending != count:
+    while any(getattr(served.server.snapshot(), name) != count for name, count in counts.items()):
         assert time.monotonic() < end, served.server.snapshot()
         pause.wait(0.01)
 
@@ -167,7 +167,7 @@ class TestHolding:
         held = [Proxy(dial(served.port)) for _ in range(3)]
         for each in held:
             each.send(NODE)
-        wait_for_pending(served, 3)
+        wait_for(served, pending=3)
         assert Proxy(dial(served.port)).code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         served.server.set_pod(Pod("other", "web-1", "pod-uid-9", "api"))
         served.server.publish(Scope("other", "api"), rules("v9"))
@@ -246,5 +246,17 @@ class TestFleet:
         took = time.monotonic() - begin
         print(f"200 kB to 199 streams, acknowledged after {took:.2f} s")  # noqa: T201 - measured
         assert took < 5.0, "the healthy ones waited for the one that never reads"
-        assert proxies[0].code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        wait_for(served, streams=199)
         assert len(served.reports.all(kind=ReportKind.ACKNOWLEDGED)) == 199
+
+    def test_a_proxy_that_never_reads_cannot_pile_up_pushes_by_connecting_again(
+        self, serve: Serve, dial: Dial, pod: Pod
+    ) -> None:
+        served = serve(limits=Limits(answer_seconds=0.2, pending=1, streams_per_pod=2))
+        served.server.set_pod(pod)
+        served.server.publish(HOST, Script(names.RULES_FILTER, "large", "-- " + "x" * 1_000_000))
+        for number in range(3):
+            Proxy(dial(served.port, **{"http2.bdp_probe": 0})).send(NODE)
+            wait_for(served, pushes=number + 1)
+            wait_for(served, streams=0)
+        assert Proxy(dial(served.port)).code() == grpc.StatusCode.RESOURCE_EXHAUSTED

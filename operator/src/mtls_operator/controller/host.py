@@ -21,7 +21,7 @@ from mtls_operator.controller.authorities import Authorities, Tenant
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.world import Broken
-from mtls_operator.envoy import STATS_QUERY, parse_proxy_stats
+from mtls_operator.envoy import STATS_QUERY, StatsError, parse_proxy_stats
 from mtls_operator.plan.host import (
     Configuration,
     Discovery,
@@ -210,10 +210,11 @@ class HostReconciler:
 
     async def _read_files(self, pod: Pod) -> None:
         text = await self.status_port.read(pod.address, STATS_QUERY)
-        if text is None:
+        try:
+            stats = parse_proxy_stats(text or "")
+        except StatsError:
             self.context.reports.files.pop(pod.uid, None)
             return
-        stats = parse_proxy_stats(text)
         self.context.reports.files[pod.uid] = Files(
             listener=stats.listener, client_ca=stats.client_ca, server=stats.server_certificate
         )

@@ -21,11 +21,9 @@ from mtls_operator.envoy import (
     IssuerTrust,
     ProxyConfig,
     ScriptError,
-    bootstrap,
     check_script,
-    client_ca_sds,
     epoch_of,
-    listener,
+    host_files,
     rules_script,
     script_version,
     server_sds,
@@ -128,13 +126,8 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
             check_script(script)
         except ScriptError as error:
             return Trouble(Reason.CONFIG_INVALID, f"The generated script does not load: {error}")
-    data = {
-        names.BOOTSTRAP_KEY: bootstrap(config),
-        names.LISTENER_KEY: listener(config),
-        names.CLIENT_CA_SDS_KEY: client_ca_sds(trust.certificate_pem if trust is not None else ""),
-        names.RULES_KEY: script,
-        names.LAST_GOOD_KEY: rules.last_good(),
-    }
+    data = host_files(config, client_ca_pem=trust.certificate_pem if trust is not None else "", rules=script)
+    data[names.LAST_GOOD_KEY] = rules.last_good()
     size = sum(len(text.encode()) for text in data.values())
     if size > CONFIG_BYTES:
         return Trouble(

@@ -204,23 +204,27 @@ class Registry:
         else:
             _end(session, Close(Code.TOO_SLOW, "a push was not answered"))
 
-    def leave(self, session: Session) -> None:
-        """Forget a stream that ended, for whatever reason."""
+    def detach(self, session: Session) -> None:
+        """End what a stream does, for whatever reason; it still counts until ``release``."""
+        _end(session, Close(Code.DONE, "the proxy left"))
         tenant = self._tenant(session.identity.namespace)
-        tenant.sessions.pop(session, None)
         key = _key(session)
         if key is not None and tenant.attached.get(key) is session:
             del tenant.attached[key]
             self._doubt(session)
             self._report(session, ReportKind.DISCONNECTED)
+
+    def release(self, session: Session) -> None:
+        """Forget a stream whose end was delivered."""
+        self._tenant(session.identity.namespace).sessions.pop(session, None)
         self._tidy(session.identity.namespace)
 
     def snapshot(self) -> Snapshot:
-        """Return the counts for metrics."""
-        tenants = tuple(self._tenants.values())
-        streams = sum(len(each.sessions) for each in tenants)
-        attached = sum(len(each.attached) for each in tenants)
-        return Snapshot(streams, streams - attached, self._counts["pushes"], self._counts["refusals"])
+        """Return the counts for metrics; may be called from any thread."""
+        sessions = [each for tenant in tuple(self._tenants.values()) for each in tuple(tenant.sessions)]
+        living = [each for each in sessions if each.close is None]
+        pending = sum(1 for each in living if each.state is None)
+        return Snapshot(len(living), pending, self._counts["pushes"], self._counts["refusals"])
 
     # How
 

@@ -193,13 +193,15 @@ class DiscoveryServer:
     async def _serve(self, bound: Future[int]) -> None:
         server = grpc.aio.server(options=server_options(self._limits))
         try:
-            server.add_generic_rpc_handlers((service(Streams(self._registry, self._limits)),))
+            streams = Streams(self._registry, self._limits)
+            server.add_generic_rpc_handlers((service(streams),))
             port = self._bind(server)
             await server.start()
         except Exception as error:  # noqa: BLE001 - `start` raises it in the caller's thread
             bound.set_exception(error)
             return
         await self._run(server, lambda: bound.set_result(port))
+        await asyncio.wait_for(streams.finished(), _STOP_SECONDS)
 
     def _bind(self, server: Any) -> int:
         if self._rotation is None:

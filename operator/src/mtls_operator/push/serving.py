@@ -8,7 +8,7 @@ a few places of its own until it has read in time again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
@@ -36,16 +36,35 @@ class Streams:
         self._limits = limits
         self._places = asyncio.Semaphore(limits.writes)
         self._slow_places = asyncio.Semaphore(limits.slow_writes)
+        self._operations: set[asyncio.Task[None]] = set()
 
     async def handle(self, requests: AsyncIterator[bytes], context: Any) -> None:
-        """Serve one stream until it ends; gRPC calls this once per stream."""
+        """Serve one stream until it ends; gRPC calls this once per stream.
+
+        The stream counts for its namespace until its end is delivered: a proxy that never reads cannot pile up
+        unread pushes by connecting again and again.
+        """
         awake = asyncio.Event()
         try:
             session = self._registry.admit(identity_of(context.auth_context()), awake.set, now=_now())
         except StreamEnded as end:
             await _abort(context, end.close)
             return
-        reader = asyncio.create_task(self._read(session, requests, awake))
+        try:
+            await self._serve(session, requests, context, awake)
+            if session.close is not None:
+                await _abort(context, session.close)
+        finally:
+            self._registry.release(session)
+
+    async def finished(self) -> None:
+        """Wait until no read and no write is left; they end when the server has stopped."""
+        await asyncio.gather(*self._operations, return_exceptions=True)
+
+    async def _serve(
+        self, session: Session, requests: AsyncIterator[bytes], context: Any, awake: asyncio.Event
+    ) -> None:
+        reader = self._operation(self._read(session, requests), awake)
         try:
             while session.close is None and not reader.done():
                 awake.clear()
@@ -54,40 +73,47 @@ class Streams:
         except grpc.aio.BaseError as error:
             log.debug("stream broken", namespace=session.identity.namespace, error=str(error))
         finally:
-            self._registry.leave(session)
-            await _cancelled(reader)
-        if session.close is not None:
-            await _abort(context, session.close)
+            self._registry.detach(session)
 
-    async def _read(self, session: Session, requests: AsyncIterator[bytes], awake: asyncio.Event) -> None:
-        try:
-            async for data in requests:
-                self._registry.receive(session, data, now=_now())
-        finally:
-            awake.set()
+    async def _read(self, session: Session, requests: AsyncIterator[bytes]) -> None:
+        async for data in requests:
+            self._registry.receive(session, data, now=_now())
 
     async def _push(
         self, session: Session, context: Any, *, awake: asyncio.Event, reader: asyncio.Task[None]
     ) -> bool:
         """Write what the stream must get now; return whether there was anything."""
-        write: asyncio.Task[None] | None = None
-        try:
-            async with self._slow_places if session.slow else self._places:
-                data = self._registry.next_push(session, now=_now())
-                if data is None:
-                    return False
-                write = asyncio.create_task(context.write(data))
-                write.add_done_callback(lambda _: awake.set())
-                await asyncio.wait({write}, timeout=self._limits.slow_seconds)
-            session.mark_slow(slow=not write.done())
-            while not write.done() and session.close is None and not reader.done():
-                awake.clear()
-                await self._wait(session, awake)
-            if write.done() and not write.cancelled():
-                write.result()
-            return True
-        finally:
-            await _cancelled(write)
+        async with self._slow_places if session.slow else self._places:
+            data = self._registry.next_push(session, now=_now())
+            if data is None:
+                return False
+            write = self._operation(context.write(data), awake)
+            await asyncio.wait({write}, timeout=self._limits.slow_seconds)
+        session.mark_slow(slow=not write.done())
+        while not write.done() and session.close is None and not reader.done():
+            awake.clear()
+            await self._wait(session, awake)
+        if write.done() and not write.cancelled():
+            write.result()
+        return True
+
+    def _operation(self, coroutine: Coroutine[Any, Any, None], awake: asyncio.Event) -> asyncio.Task[None]:
+        """Start a read or write that nobody cancels.
+
+        In grpc.aio (1.85), cancelling one frees memory that gRPC's core still writes to when a message arrives:
+        the process crashes. Left alone, each ends by itself at the latest when its connection does.
+        """
+        task = asyncio.create_task(coroutine)
+        self._operations.add(task)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            self._operations.discard(task)
+            if not task.cancelled():
+                task.exception()
+            awake.set()
+
+        task.add_done_callback(ended)
+        return task
 
     async def _wait(self, session: Session, awake: asyncio.Event) -> None:
         """Wait until there is something to do; a deadline that is over ends the stream."""
@@ -130,13 +156,6 @@ async def _abort(context: Any, close: Close) -> None:
     if close.code is not Code.DONE:
         log.info("stream ended", code=close.code.value, reason=close.message, peer=context.peer())
         await context.abort(grpc.StatusCode[close.code.value], close.message)
-
-
-async def _cancelled(task: asyncio.Task[None] | None) -> None:
-    """End a task and wait for its end; what it raises concerns nobody any more."""
-    if task is not None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _now() -> float:

@@ -1,5 +1,5 @@
--- The facts that expressions read: f["<field>"]. Each is computed when it is first read, for one request; none is
--- ever nil. A field that does not exist raises an error, and the gate then denies the request.
+-- The facts that expressions read: f["<field>"]. Each is computed when it is first read, for one request; none
+-- is ever nil. A field that does not exist raises an error, and the gate then denies the request.
 local packed = ...
 
 -- Key of the request within its table of facts; no field has this name.

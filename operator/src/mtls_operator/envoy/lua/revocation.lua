@@ -2,12 +2,12 @@
 --   "0" not revoked, or not validated and so of no worth anyway
 --   "1" revoked
 --   "?" validated, but there is no list of its issuer
--- Without a certificate nothing is set. When this script fails nothing is set either: the rules script takes a
--- presented certificate without an answer for one of unknown state.
+-- Without a certificate nothing is set. When this script fails nothing is set either: the rules script takes
+-- a presented certificate without an answer for one of unknown state.
 --
 -- lists: digest of the issuing certificate -> one bit per certificate ever issued, six to a character of the
--- base64 alphabet, lowest bit first. The last four bytes of a serial number are the index. A certificate that is
--- newer than the list is not on it.
+-- base64 alphabet, lowest bit first. The last four bytes of a serial number are the index. A certificate that
+-- is newer than the list is not on it.
 local lists = ...
 
 local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"

@@ -9,7 +9,8 @@ local JSON = "application/json"
 local DENIED = '{"error":"client certificate required"}\n'
 local XFCC = "x-forwarded-client-cert"
 
--- The kubelet asks by address and without a server name. It is told that this script runs; the application is not asked.
+-- The kubelet asks by address and without a server name. It is told that this script runs; the application is
+-- not asked.
 local function ready(handle, headers, info)
   info:filterState():set("mtls.decision", "envoy.string", "ready")
   if headers:get(":method") ~= "GET" then
@@ -152,7 +153,8 @@ return function(handle)
     note(info, (rule or matched[#matched]).action, names_of(matched), worth_logging(matched))
   end
   if rule ~= nil and rule.action == "block" then
-    handle:respond({ [":status"] = rule.status, ["content-type"] = rule.content_type or JSON }, rule.body or DENIED)
+    local headers_of_answer = { [":status"] = rule.status, ["content-type"] = rule.content_type or JSON }
+    handle:respond(headers_of_answer, rule.body or DENIED)
   end
   info:filterState():set("mtls.decision", "envoy.string", "allow")
 end

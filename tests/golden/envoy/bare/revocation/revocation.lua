@@ -6,12 +6,12 @@ local decide = (function(...)
 --   "0" not revoked, or not validated and so of no worth anyway
 --   "1" revoked
 --   "?" validated, but there is no list of its issuer
--- Without a certificate nothing is set. When this script fails nothing is set either: the rules script takes a
--- presented certificate without an answer for one of unknown state.
+-- Without a certificate nothing is set. When this script fails nothing is set either: the rules script takes
+-- a presented certificate without an answer for one of unknown state.
 --
 -- lists: digest of the issuing certificate -> one bit per certificate ever issued, six to a character of the
--- base64 alphabet, lowest bit first. The last four bytes of a serial number are the index. A certificate that is
--- newer than the list is not on it.
+-- base64 alphabet, lowest bit first. The last four bytes of a serial number are the index. A certificate that
+-- is newer than the list is not on it.
 local lists = ...
 
 local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -54,10 +54,10 @@ end)(lists)
 local _ = (function(...)
 -- Which script decides: this one, or the mounted file of the same name, whichever has the higher epoch.
 --
--- The operator writes every change to a mounted file and pushes it as well. A proxy that it cannot reach follows
--- the file, up to CHECK_SECONDS after the kubelet has swapped it. An older file, or one that does not load, changes nothing. The
--- file's first line is "-- <name> <epoch>"; the only thing known about the rest is that it defines
--- envoy_on_request, so that versions of this code can follow each other.
+-- The operator writes every change to a mounted file and pushes it as well. A proxy that it cannot reach
+-- follows the file, up to CHECK_SECONDS after the kubelet has swapped it. An older file, or one that does not
+-- load, changes nothing. The file's first line is "-- <name> <epoch>"; all that is known about the rest is that
+-- it defines envoy_on_request, so that versions of this code can follow each other.
 local name, epoch, mounted, decide = ...
 
 local CHECK_SECONDS = 2
@@ -66,6 +66,10 @@ local HEADER = "^%-%- " .. name:gsub("%p", "%%%0") .. " (%d+)"
 local current, running = decide, epoch
 local next_check = 0
 local refused
+
+local function stays(problem)
+  return name .. " " .. running .. " stays: " .. problem
+end
 
 local function load_script(text, title)
   local chunk, problem = loadstring(text, "=" .. title)
@@ -101,7 +105,7 @@ local function follow(handle)
   local handler, problem = load_script(text, title)
   if handler == nil then
     refused = newer
-    handle:logErr(name .. " " .. running .. " stays: the mounted script " .. newer .. " is refused: " .. tostring(problem))
+    handle:logErr(stays("the mounted script " .. newer .. " is refused: " .. tostring(problem)))
     return
   end
   current, running = handler, newer
@@ -115,7 +119,7 @@ local function dispatch(handle)
     next_check = now + CHECK_SECONDS
     local checked, problem = pcall(follow, handle)
     if not checked then
-      handle:logErr(name .. " " .. running .. " stays: the mounted script cannot be checked: " .. tostring(problem))
+      handle:logErr(stays("the mounted script cannot be checked: " .. tostring(problem)))
     end
   end
   return current(handle)

@@ -19,37 +19,37 @@ local config = {
   },
 }
 local rules = {
-{
-  ["action"] = "skip",
-  ["applies"] = (function()
-  local K = {  }
-  return function(f) return f["http.request.uri.path"] == "/grpc.health.v1.Health/Check" end
-  end)(),
-  ["name"] = "health",
-},
-{
-  ["action"] = "log",
-  ["applies"] = (function()
-  local K = {  }
-  return function(f) return not f["cf.tls_client_auth.cert_presented"] end
-  end)(),
-  ["name"] = "watch",
-},
-{
-  ["action"] = "block",
-  ["applies"] = (function()
-  local K = {  }
-  return function(f) return not f["cf.tls_client_auth.cert_verified"] end
-  end)(),
-  ["body"] = "certificate\044 please\010",
-  ["content_type"] = "text/plain",
-  ["name"] = "everything",
-  ["status"] = "401",
-},
+  {
+    ["action"] = "skip",
+    ["applies"] = (function()
+      local K = {  }
+      return function(f) return f["http.request.uri.path"] == "/grpc.health.v1.Health/Check" end
+    end)(),
+    ["name"] = "health",
+  },
+  {
+    ["action"] = "log",
+    ["applies"] = (function()
+      local K = {  }
+      return function(f) return not f["cf.tls_client_auth.cert_presented"] end
+    end)(),
+    ["name"] = "watch",
+  },
+  {
+    ["action"] = "block",
+    ["applies"] = (function()
+      local K = {  }
+      return function(f) return not f["cf.tls_client_auth.cert_verified"] end
+    end)(),
+    ["body"] = "certificate\044 please\010",
+    ["content_type"] = "text/plain",
+    ["name"] = "everything",
+    ["status"] = "401",
+  },
 }
 local facts_of = (function(...)
--- The facts that expressions read: f["<field>"]. Each is computed when it is first read, for one request; none is
--- ever nil. A field that does not exist raises an error, and the gate then denies the request.
+-- The facts that expressions read: f["<field>"]. Each is computed when it is first read, for one request; none
+-- is ever nil. A field that does not exist raises an error, and the gate then denies the request.
 local packed = ...
 
 -- Key of the request within its table of facts; no field has this name.
@@ -159,11 +159,13 @@ end
 
 local function packed6(text)
   local left, right = text:match("^(.-)::(.*)$")
+  local bytes
   if left == nil then
-    left, right = text, ""
+    bytes = packed_groups(text)
+  else
+    local head, tail = packed_groups(left), packed_groups(right)
+    bytes = head .. ("\0"):rep(16 - #head - #tail) .. tail
   end
-  local head, tail = packed_groups(left), packed_groups(right)
-  local bytes = head .. ("\0"):rep(16 - #head - #tail) .. tail
   if #bytes ~= 16 then
     error("not an address: " .. text)
   end
@@ -193,7 +195,8 @@ local JSON = "application/json"
 local DENIED = '{"error":"client certificate required"}\n'
 local XFCC = "x-forwarded-client-cert"
 
--- The kubelet asks by address and without a server name. It is told that this script runs; the application is not asked.
+-- The kubelet asks by address and without a server name. It is told that this script runs; the application is
+-- not asked.
 local function ready(handle, headers, info)
   info:filterState():set("mtls.decision", "envoy.string", "ready")
   if headers:get(":method") ~= "GET" then
@@ -336,23 +339,27 @@ return function(handle)
     note(info, (rule or matched[#matched]).action, names_of(matched), worth_logging(matched))
   end
   if rule ~= nil and rule.action == "block" then
-    handle:respond({ [":status"] = rule.status, ["content-type"] = rule.content_type or JSON }, rule.body or DENIED)
+    local headers_of_answer = { [":status"] = rule.status, ["content-type"] = rule.content_type or JSON }
+    handle:respond(headers_of_answer, rule.body or DENIED)
   end
   info:filterState():set("mtls.decision", "envoy.string", "allow")
 end
 end)(config, rules, facts_of, (function(...)
 -- Paths as an application may read them.
 --
--- Envoy has normalised the path before (RFC 3986: dot segments, unreserved escapes; merged and escaped slashes, backslashes). What
--- it leaves alone are parameters of segments ("/admin;v=1", RFC 3986, 3.3): some applications route by the whole
--- segment, others drop the parameters first, and then remove dot segments ("/x/..;/admin").
+-- Envoy has normalised the path before: dot segments, escapes of plain characters, repeated and escaped slashes,
+-- backslashes. What it leaves alone are parameters of segments ("/admin;v=1", RFC 3986, 3.3): some applications
+-- route by the whole segment, others drop the parameters first and then remove dot segments ("/x/..;/admin").
 local PARAMETERS = { ";.*$", "%%3[bB].*$" }
 
--- Whether every reader agrees what the path is: it starts with a slash and has no fragment, backslash, blank or
--- control character. Control characters are refused in their escaped form too: no path has one, and some
+-- Whether every reader agrees what the path is: it starts with a slash and has no fragment, backslash, blank
+-- or control character. Control characters are refused in their escaped form too: no path has one, and some
 -- applications match up to them.
 local function plain(path)
-  return path:find("^/") ~= nil and not path:find("[%c%s#\\\127]") and not path:find("%%[01]%x") and not path:find("%%7[fF]")
+  return path:find("^/") ~= nil
+    and not path:find("[%c%s#\\\127]")
+    and not path:find("%%[01]%x")
+    and not path:find("%%7[fF]")
 end
 
 -- The path of an application that drops parameters, or nil when there are none.
@@ -385,10 +392,10 @@ end)())
 local _ = (function(...)
 -- Which script decides: this one, or the mounted file of the same name, whichever has the higher epoch.
 --
--- The operator writes every change to a mounted file and pushes it as well. A proxy that it cannot reach follows
--- the file, up to CHECK_SECONDS after the kubelet has swapped it. An older file, or one that does not load, changes nothing. The
--- file's first line is "-- <name> <epoch>"; the only thing known about the rest is that it defines
--- envoy_on_request, so that versions of this code can follow each other.
+-- The operator writes every change to a mounted file and pushes it as well. A proxy that it cannot reach
+-- follows the file, up to CHECK_SECONDS after the kubelet has swapped it. An older file, or one that does not
+-- load, changes nothing. The file's first line is "-- <name> <epoch>"; all that is known about the rest is that
+-- it defines envoy_on_request, so that versions of this code can follow each other.
 local name, epoch, mounted, decide = ...
 
 local CHECK_SECONDS = 2
@@ -397,6 +404,10 @@ local HEADER = "^%-%- " .. name:gsub("%p", "%%%0") .. " (%d+)"
 local current, running = decide, epoch
 local next_check = 0
 local refused
+
+local function stays(problem)
+  return name .. " " .. running .. " stays: " .. problem
+end
 
 local function load_script(text, title)
   local chunk, problem = loadstring(text, "=" .. title)
@@ -432,7 +443,7 @@ local function follow(handle)
   local handler, problem = load_script(text, title)
   if handler == nil then
     refused = newer
-    handle:logErr(name .. " " .. running .. " stays: the mounted script " .. newer .. " is refused: " .. tostring(problem))
+    handle:logErr(stays("the mounted script " .. newer .. " is refused: " .. tostring(problem)))
     return
   end
   current, running = handler, newer
@@ -446,7 +457,7 @@ local function dispatch(handle)
     next_check = now + CHECK_SECONDS
     local checked, problem = pcall(follow, handle)
     if not checked then
-      handle:logErr(name .. " " .. running .. " stays: the mounted script cannot be checked: " .. tostring(problem))
+      handle:logErr(stays("the mounted script cannot be checked: " .. tostring(problem)))
     end
   end
   return current(handle)

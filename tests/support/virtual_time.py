@@ -1,0 +1,46 @@
+"""An event loop whose clock jumps to the next timer instead of waiting for it: minutes pass in microseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from typing import Any
+
+#: A loop with no timer and no input would wait for ever: nothing in a test may.
+_REAL_DEADLINE = 10.0
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Looks for input without waiting; where there is none, time passes at once."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        if timeout is None:
+            ready = super().select(_REAL_DEADLINE)
+            if not ready:
+                raise AssertionError("the test waits for something that nothing will bring about")
+            return ready
+        self.now += timeout
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """The loop; ``time`` starts at 1000 seconds."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        self._jumping.now = 1000.0
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Return the virtual time in seconds."""
+        return self._jumping.now
+
+
+def factories() -> dict[str, Any]:
+    """Return what pytest-asyncio's loop hook wants."""
+    return {"virtual": VirtualLoop}
