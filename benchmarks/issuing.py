@@ -28,14 +28,14 @@ _WRITES = frozenset({"create", "update", "patch", "delete"})
 
 
 def pid_of(*words: str) -> int:
-    """Return the process whose command line has all these words."""
+    """Return the process that has, for each of these words, an argument which ends with it."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                arguments = (entry / "cmdline").read_bytes().decode().split("\0")
             except OSError:
                 continue
-            if all(word in line for word in words) and int(entry.name) != os.getpid():
+            if all(any(part.endswith(word) for part in arguments) for word in words):
                 return int(entry.name)
     raise SystemExit(f"no process found for {' '.join(words)}")
 
@@ -147,8 +147,8 @@ def main() -> None:
     tenant.create_namespace()
     tenant.certificate("first")
     tenant.wait_ready("clientcertificates", "first")
-    operator = pid_of("mtls-operator", "run")
-    server = pid_of("kube-apiserver", "--etcd-servers")
+    operator = pid_of("bin/mtls-operator", "run")
+    server = pid_of("/kube-apiserver")
     singles = [single(tenant, number) for number in range(15)]
     before = cpu_seconds(operator), cpu_seconds(server)
     writes = operator_writes(tenant.namespace)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import grpc
 import pytest
 from tests.integration.push.authority import NAMESPACE, NAMESPACE_UID, InternalAuthority, KeyPair
 from tests.integration.push.envoys import Envoy, start_envoy
-from tests.integration.push.proxies import Dial, connect
-from tests.integration.push.served import Reports, Served
+from tests.integration.push.proxies import Play, Proxy, connect
+from tests.integration.push.served import Reports, Served, wait_until
 
 from mtls_operator.push import DiscoveryServer, Limits, Pod, ServerCredentials
 
@@ -55,18 +55,22 @@ def serve(authority: InternalAuthority) -> Iterator[Serve]:
 
 
 @pytest.fixture
-def dial(authority: InternalAuthority) -> Iterator[Dial]:
-    """Open connections, each its own, with the certificate given, that of ``shop``, or (``None``) without one."""
-    opened: list[grpc.Channel] = []
+def play(authority: InternalAuthority) -> Iterator[Play]:
+    """Play proxies, each on its own connection: with the certificate given, that of ``shop``, or (``None``) none."""
+    playing: list[Proxy] = []
     own = authority.proxy()
+    before = threading.active_count()
 
-    def open_connection(port: int, pair: KeyPair | None = own, **options: int) -> grpc.Channel:
-        opened.append(connect(port, trusted=authority.certificate, pair=pair, **options))
-        return opened[-1]
+    def start(
+        port: int, pair: KeyPair | None = own, *, trusted: bytes = authority.certificate, **options: int
+    ) -> Proxy:
+        playing.append(Proxy(connect(port, trusted=trusted, pair=pair, **options)))
+        return playing[-1]
 
-    yield open_connection
-    for each in opened:
+    yield start
+    for each in playing:
         each.close()
+    wait_until(lambda: threading.active_count() <= before, what="the end of the client's threads")
 
 
 @pytest.fixture

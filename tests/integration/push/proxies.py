@@ -15,7 +15,7 @@ from tests.integration.push.served import DEADLINE
 from mtls_operator.api import names
 from mtls_operator.push import messages
 
-Dial = Callable[..., grpc.Channel]
+Play = Callable[..., "Proxy"]
 
 
 def request(
@@ -48,6 +48,7 @@ class Proxy:
     """A played proxy's stream. It reads from its first ``read`` or ``silent`` on, and not before."""
 
     def __init__(self, channel: grpc.Channel) -> None:
+        self._channel = channel
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._reading = False
@@ -85,8 +86,14 @@ class Proxy:
         """Return how the server ended the stream."""
         return self._call.code()
 
-    def cancel(self) -> None:
+    def leave(self) -> None:
+        """Cancel the stream."""
         self._call.cancel()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._requests.put(None)
+        self._channel.close()
 
     def _start_reading(self) -> None:
         if not self._reading:

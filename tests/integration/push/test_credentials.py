@@ -9,7 +9,7 @@ import grpc
 import pytest
 from tests.integration.push.authority import NAMESPACE, InternalAuthority
 from tests.integration.push.conftest import Serve
-from tests.integration.push.proxies import Dial, Proxy, connect
+from tests.integration.push.proxies import Play
 from tests.integration.push.scripts import rules
 from tests.integration.push.served import Reports
 
@@ -52,37 +52,35 @@ def test_a_server_does_not_start_with_credentials_that_cannot_serve(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bad_credentials_do_not_replace_those_in_use(
-    serve: Serve, dial: Dial, authority: InternalAuthority, pod: Pod, kind: str
+    serve: Serve, play: Play, authority: InternalAuthority, pod: Pod, kind: str
 ) -> None:
     served = serve()
     served.server.set_pod(pod)
     served.server.publish(Scope(NAMESPACE, "api"), rules("v1"))
     with pytest.raises(CredentialsError):
         served.server.rotate(bad(authority, kind))
-    proxy = Proxy(dial(served.port))
+    proxy = play(served.port)
     proxy.send(NODE)
     assert (proxy.read()).version == "v1"
 
 
 def test_after_a_rotation_new_connections_see_the_new_authority_and_open_streams_go_on(
-    serve: Serve, dial: Dial, pod: Pod
+    serve: Serve, play: Play, pod: Pod
 ) -> None:
     served = serve()
     served.server.set_pod(pod)
     served.server.publish(Scope(NAMESPACE, "api"), rules("v1"))
-    old = Proxy(dial(served.port))
+    old = play(served.port)
     old.send(NODE)
     old.acknowledge(old.read())
     newer = InternalAuthority("internal 2")
     served.server.rotate(newer.server())
     served.server.publish(Scope(NAMESPACE, "api"), rules("v2"))
     assert (old.read()).version == "v2"
-    assert Proxy(dial(served.port)).code() == grpc.StatusCode.UNAVAILABLE
-    channel = connect(served.port, trusted=newer.certificate, pair=newer.proxy())
-    new = Proxy(channel)
+    assert play(served.port).code() == grpc.StatusCode.UNAVAILABLE
+    new = play(served.port, newer.proxy(), trusted=newer.certificate)
     new.send(NODE)
     assert (new.read()).version == "v2"
-    channel.close()
 
 
 def test_the_key_is_never_in_the_text_of_credentials(authority: InternalAuthority) -> None:

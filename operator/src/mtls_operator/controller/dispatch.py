@@ -28,6 +28,7 @@ class Dispatch:
     authorities: Authorities
     discovery: DiscoveryServer
     _settling: set[str] = field(default_factory=set)
+    _rule_specs: dict[tuple[str, str], tuple[str, int, bool]] = field(default_factory=dict)
 
     def observe(self, kind: Kind, body: Mapping[str, Any]) -> None:
         """Take in an object before anybody is told: called for every object until the first lists are complete."""
@@ -50,7 +51,7 @@ class Dispatch:
         elif kind is Kind.HOST:
             self._host_changed(namespace, name)
         elif kind is Kind.RULE:
-            self._rule_changed(namespace, name, body)
+            self._rule_changed(namespace, name, body, gone=gone)
         elif kind is Kind.POD:
             self._pod_changed(namespace, body)
         elif kind is Kind.NAMESPACE:
@@ -119,20 +120,19 @@ class Dispatch:
         for rule in world.rules.of(namespace):
             queue.add(keys.rule(namespace, rule))
 
-    def _rule_changed(self, namespace: str, name: str, body: Mapping[str, Any]) -> None:
-        """Queue the hosts that use a rule, or did until now: every host of the namespace is asked."""
-        status_only = body["metadata"].get("generation") == (body.get("status") or {}).get(
-            "observedGeneration"
-        )
+    def _rule_changed(self, namespace: str, name: str, body: Mapping[str, Any], *, gone: bool) -> None:
+        """Queue a rule; when its spec is new, also every host of the namespace: one may have used it until now."""
+        metadata = body["metadata"]
         self.context.queue.add(keys.rule(namespace, name))
-        if status_only and self._rule_known(namespace, name, body):
+        spec = (str(metadata["uid"]), int(metadata["generation"]), bool(metadata.get("deletionTimestamp")))
+        if gone:
+            self._rule_specs.pop((namespace, name), None)
+        elif self._rule_specs.get((namespace, name)) == spec:
             return
+        else:
+            self._rule_specs[namespace, name] = spec
         for host in self.context.world.hosts.of(namespace):
             self.context.queue.add(keys.host(namespace, host))
-
-    def _rule_known(self, namespace: str, name: str, body: Mapping[str, Any]) -> bool:
-        rule = self.context.world.rules.get(namespace, name)
-        return rule is not None and rule.meta.uid == body["metadata"]["uid"] and not rule.meta.deleting
 
     def _pod_changed(self, namespace: str, body: Mapping[str, Any]) -> None:
         host = (body["metadata"].get("labels") or {}).get(names.HOST_LABEL)

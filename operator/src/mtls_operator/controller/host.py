@@ -303,7 +303,6 @@ class HostReconciler:
         )
         conditions = [accepted, ready([accepted], [ConditionType.ACCEPTED])]
         status = {key: value for key, value in broken.status.items() if key != "conditions"}
-        status["observedGeneration"] = meta.generation
         status["conditions"] = merge_conditions(
             conditions_of(broken.status), conditions, now=self.context.now()
         )

@@ -96,6 +96,10 @@ def arguments(host: str, *, concurrency: int) -> list[str]:
         "immediate",
         "--drain-time-s",
         "5",
+        # Without it Envoy ignores fields of the listener that it does not know, silently.
+        "--reject-unknown-dynamic-fields",
+        "--file-flush-interval-msec",
+        "1000",
     ]
 
 

@@ -105,7 +105,7 @@ def status_of(view: CertificateView) -> dict[str, Any]:
     certificate, facts = view.certificate, view.facts
     state = state_of(view)
     conditions = _conditions(view, state)
-    status: dict[str, Any] = {"state": state.value, "observedGeneration": certificate.meta.generation}
+    status: dict[str, Any] = {"state": state.value}
     if facts is not None:
         status |= {
             "serialNumber": facts.serial,
@@ -207,7 +207,6 @@ def broken_status(previous: Mapping[str, Any], meta: Meta, error: str, *, now: d
     status = {key: value for key, value in previous.items() if key != "conditions"}
     status |= {
         "state": CertificateState.FAILED.value,
-        "observedGeneration": meta.generation,
         "conditions": merge_conditions(conditions_of(previous), [issued, summary], now=now),
     }
     return status

@@ -215,7 +215,6 @@ def status_of(view: HostView) -> dict[str, Any]:
     """Return the whole status of a host."""
     host, rollout = view.host, view.rollout
     status: dict[str, Any] = {
-        "observedGeneration": host.meta.generation,
         "proxies": {
             "pods": rollout.pods,
             "injected": rollout.injected,

@@ -14,7 +14,7 @@ from typing import Final
 
 from mtls_operator.api import names
 from mtls_operator.api.certificate import RevocationReason
-from mtls_operator.envoy import IssuerRevocations, epoch_of, revocation_script, script_version
+from mtls_operator.envoy import IssuerRevocations, check_script, epoch_of, revocation_script, script_version
 from mtls_operator.pki import (
     Authority,
     CrlEntry,
@@ -123,6 +123,9 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
 
     ``previous`` is the content found in the cluster, which anybody in the namespace may have edited: it is used
     only where it is byte for byte what we would write. ``seen`` are the epochs that were ever seen in use.
+
+    Raises:
+        ScriptError: the generated script does not load; what is published stays as it is.
     """
     issuers = (IssuerRevocations(authority.digest, _bits(revoked, next_index=next_index)),)
     old = epoch_of(previous.get(names.REVOCATION_KEY, ""))
@@ -131,6 +134,7 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
     if script != previous.get(names.REVOCATION_KEY) or epoch < max(seen, default=0):
         epoch = next_epoch((*seen, old), now=now)
         script = revocation_script(epoch=epoch, issuers=issuers)
+        check_script(script)
     crl, signed_at = _list_for_others(authority, revoked, previous.get(names.CRL_KEY), epoch=epoch, now=now)
     readable = {
         names.REVOKED_JSON_KEY: revoked_json(revoked, epoch=epoch, issuer=authority.facts),

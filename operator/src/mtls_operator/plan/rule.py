@@ -52,7 +52,6 @@ def status_of(view: RuleView) -> dict[str, Any]:
     )
     hosts = sorted(view.hosts, key=lambda on: on.host)
     status: dict[str, Any] = {
-        "observedGeneration": meta.generation,
         "warnings": warnings,
         "hosts": [{"name": on.host, "deployed": on.deployed} for on in hosts],
         "hostSummary": f"{sum(on.deployed for on in hosts)}/{len(hosts)}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
@@ -28,6 +29,27 @@ _MILLISECONDS: Final = 1000
 _STREAMS_PER_CONNECTION: Final = 8
 
 
+@dataclass(slots=True)
+class _Stream:
+    """One stream with what is under way on it."""
+
+    session: Session
+    context: Any
+    awake: asyncio.Event
+    reader: asyncio.Task[None] | None = None
+    write: asyncio.Task[None] | None = None
+
+    @property
+    def ending(self) -> bool:
+        """Whether the server or the proxy has ended it."""
+        return self.session.close is not None or self.reader is None or self.reader.done()
+
+    @property
+    def writing(self) -> bool:
+        """Whether a write is under way."""
+        return self.write is not None and not self.write.done()
+
+
 class Streams:
     """The handler of ``StreamExtensionConfigs``."""
 
@@ -41,8 +63,9 @@ class Streams:
     async def handle(self, requests: AsyncIterator[bytes], context: Any) -> None:
         """Serve one stream until it ends; gRPC calls this once per stream.
 
-        The stream counts for its namespace until its end is delivered: a proxy that never reads cannot pile up
-        unread pushes by connecting again and again.
+        The end cannot be sent before a blocked write is through, and until then the stream counts for its
+        namespace: a proxy that never reads cannot pile up pushes by connecting again and again. Where nobody
+        reads because nobody is there any more, our pings end the connection, and with it the write.
         """
         awake = asyncio.Event()
         try:
@@ -50,8 +73,12 @@ class Streams:
         except StreamEnded as end:
             await _abort(context, end.close)
             return
+        stream = _Stream(session, context, awake)
+        stream.reader = self._start(stream, self._read(session, requests))
         try:
-            await self._serve(session, requests, context, awake)
+            await self._serve(stream)
+            if stream.write is not None:
+                await asyncio.wait({stream.write})
             if session.close is not None:
                 await _abort(context, session.close)
         finally:
@@ -61,66 +88,55 @@ class Streams:
         """Wait until no read and no write is left; they end when the server has stopped."""
         await asyncio.gather(*self._operations, return_exceptions=True)
 
-    async def _serve(
-        self, session: Session, requests: AsyncIterator[bytes], context: Any, awake: asyncio.Event
-    ) -> None:
-        reader = self._operation(self._read(session, requests), awake)
+    async def _serve(self, stream: _Stream) -> None:
         try:
-            while session.close is None and not reader.done():
-                awake.clear()
-                if not await self._push(session, context, awake=awake, reader=reader):
-                    await self._wait(session, awake)
-        except grpc.aio.BaseError as error:
-            log.debug("stream broken", namespace=session.identity.namespace, error=str(error))
+            while not stream.ending:
+                stream.awake.clear()
+                if stream.writing or not await self._push(stream):
+                    await self._wait(stream)
         finally:
-            self._registry.detach(session)
+            self._registry.detach(stream.session)
 
     async def _read(self, session: Session, requests: AsyncIterator[bytes]) -> None:
         async for data in requests:
             self._registry.receive(session, data, now=_now())
 
-    async def _push(
-        self, session: Session, context: Any, *, awake: asyncio.Event, reader: asyncio.Task[None]
-    ) -> bool:
-        """Write what the stream must get now; return whether there was anything."""
+    async def _push(self, stream: _Stream) -> bool:
+        """Start to write what the stream must get now; return whether there was anything."""
+        session = stream.session
         async with self._slow_places if session.slow else self._places:
             data = self._registry.next_push(session, now=_now())
             if data is None:
                 return False
-            write = self._operation(context.write(data), awake)
-            await asyncio.wait({write}, timeout=self._limits.slow_seconds)
-        session.mark_slow(slow=not write.done())
-        while not write.done() and session.close is None and not reader.done():
-            awake.clear()
-            await self._wait(session, awake)
-        if write.done() and not write.cancelled():
-            write.result()
+            stream.write = self._start(stream, stream.context.write(data))
+            await asyncio.wait({stream.write}, timeout=self._limits.slow_seconds)
+        session.mark_slow(slow=stream.writing)
         return True
 
-    def _operation(self, coroutine: Coroutine[Any, Any, None], awake: asyncio.Event) -> asyncio.Task[None]:
+    async def _wait(self, stream: _Stream) -> None:
+        """Wait until there is something to do; a deadline that is over ends the stream."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(stream.session.deadline):
+                await stream.awake.wait()
+        self._registry.expire(stream.session, now=_now())
+
+    def _start(self, stream: _Stream, operation: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a read or write that nobody cancels.
 
         In grpc.aio (1.85), cancelling one frees memory that gRPC's core still writes to when a message arrives:
-        the process crashes. Left alone, each ends by itself at the latest when its connection does.
+        the process crashes. Left alone, each ends by itself, at the latest when its connection does.
         """
-        task = asyncio.create_task(coroutine)
+        task = asyncio.create_task(operation)
         self._operations.add(task)
 
         def ended(_: asyncio.Task[None]) -> None:
             self._operations.discard(task)
-            if not task.cancelled():
-                task.exception()
-            awake.set()
+            if not task.cancelled() and task.exception() is not None:
+                log.debug("stream broken", error=str(task.exception()))
+            stream.awake.set()
 
         task.add_done_callback(ended)
         return task
-
-    async def _wait(self, session: Session, awake: asyncio.Event) -> None:
-        """Wait until there is something to do; a deadline that is over ends the stream."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(session.deadline):
-                await awake.wait()
-        self._registry.expire(session, now=_now())
 
 
 def server_options(limits: Limits) -> list[tuple[str, int]]:
