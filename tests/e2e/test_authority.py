@@ -50,7 +50,7 @@ def test_a_namespace_made_again_trusts_nothing_of_its_former_life(
     tenant.deploy(replicas=1)
     tenant.wait_ready("mtlshosts", "api", within=90)
     tenant.wait_ready("clientcertificates", "good")
-    (address,) = tenant.addresses()
+    (address,) = tenant.wait_pods(1)
     with Http1(8443, former, HOSTNAME, address=address) as connection:
         assert connection.get("/admin", HOSTNAME).status == 403
     assert tenant.status("good", "/admin", address) == 200

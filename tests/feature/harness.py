@@ -207,8 +207,9 @@ class Process:
     async def stop(self) -> None:
         """Die: nothing of this process reaches the cluster any more."""
         self.client.dead = True
+        if not self.feed.stopped:
+            self.stop_watch()
         self.feed.stopped = True
-        self.stop_watch()
         await self.workers.stop()
         await asyncio.gather(*self.context.recorder._tasks, return_exceptions=True)
 
@@ -396,7 +397,8 @@ class Lab:
         data = self.cluster.read(Kind.CONFIG_MAP, namespace, names.REVOCATION_CONFIGMAP)["data"]
         mounted = _revokes(data[names.REVOCATION_KEY], serial)
         assert pushed == mounted, "pushed and mounted list disagree"
-        assert (serial in data[names.REVOKED_JSON_KEY]) == pushed, "the readable list disagrees"
+        readable = data[names.REVOKED_JSON_KEY]
+        assert (serial in readable) == pushed, f"the readable list disagrees: {readable}"
         return pushed
 
     def events(self, namespace: str = NAMESPACE) -> list[tuple[str, str, str]]:

@@ -1,14 +1,16 @@
-"""From a ClientCertificate to its Secret."""
+"""From a ClientCertificate to its Secret: G3, G4 and G6."""
 
 from __future__ import annotations
 
 from base64 import b64decode
 
 from mtls_operator.api import names
-from mtls_operator.cluster import Kind
-from mtls_operator.pki import is_issued_by, read_certificate
+from mtls_operator.cluster import Kind, UnavailableError
+from mtls_operator.pki import is_issued_by, load_authority, read_certificate
+from mtls_operator.api.secret import Secret
 from tests.feature.harness import Lab
-from tests.support.builders import NAMESPACE, certificate
+from tests.support.builders import NAMESPACE, certificate, host, pod, rule
+from tests.support.fake_cluster import Fault
 
 
 async def test_a_certificate_takes_three_writes_and_one_event(lab: Lab) -> None:
@@ -18,9 +20,125 @@ async def test_a_certificate_takes_three_writes_and_one_event(lab: Lab) -> None:
     lab.writes()
     lab.cluster.make(certificate("gateway"))
     await lab.settle()
-    assert sorted(str(write) for write in lab.writes() if write.kind is not Kind.EVENT) == [
-        "create Secret shop/gateway",
+    assert [str(write) for write in lab.writes() if write.kind is not Kind.EVENT] == [
         "patch ClientCertificate shop/gateway",
+        "create Secret shop/gateway",
         "patch-status ClientCertificate shop/gateway",
     ]
-    assert [event[1] for event in lab.events()] == ["Issued", "Issued"]
+    assert [reason for _, reason, _ in lab.events()] == ["Issued", "Issued"]
+
+
+async def test_the_secret_holds_key_certificate_and_ca_and_belongs_to_its_object(lab: Lab) -> None:
+    await lab.start()
+    made = lab.cluster.make(certificate("gateway", dnsNames=["gateway.example.com"]))
+    await lab.settle()
+    secret = lab.cluster.read(Kind.SECRET, NAMESPACE, "gateway")
+    ca = lab.authority_secrets()[0]
+    authority = load_authority(
+        b64decode(ca["data"][names.TLS_CERT_KEY]), Secret(b64decode(ca["data"][names.TLS_KEY_KEY]))
+    )
+    issued = b64decode(secret["data"][names.TLS_CERT_KEY])
+    assert is_issued_by(authority, issued.decode())
+    assert read_certificate(issued).dns_names == ("gateway.example.com",)
+    assert b64decode(secret["data"][names.CA_KEY]).decode() == authority.certificate_pem
+    assert b"PRIVATE KEY" in b64decode(secret["data"][names.TLS_KEY_KEY])
+    assert secret["type"] == "kubernetes.io/tls"
+    assert [owner["uid"] for owner in secret["metadata"]["ownerReferences"]] == [made["metadata"]["uid"]]
+
+
+async def test_the_status_says_what_was_issued(lab: Lab) -> None:
+    await lab.start()
+    lab.cluster.make(certificate("gateway"))
+    await lab.settle()
+    status = lab.status(Kind.CERTIFICATE, "gateway")
+    assert status["state"] == "Active"
+    assert status["serialNumber"] == lab.serial("gateway")
+    assert status["notAfter"] == "2027-03-01T12:00:00Z"
+    assert status["observedGeneration"] == 1
+    assert lab.condition(Kind.CERTIFICATE, "gateway", "Issued")[:2] == ("True", "Issued")
+    assert lab.condition(Kind.CERTIFICATE, "gateway", "Ready")[:2] == ("True", "Ready")
+    assert lab.condition(Kind.CERTIFICATE, "gateway", "Revoked")[:2] == ("False", "NotRevoked")
+
+
+async def test_ready_turns_false_at_the_end_without_any_event(lab: Lab) -> None:
+    """G4: a certificate ends by the clock."""
+    await lab.start()
+    lab.cluster.make(certificate("gateway", validity="2h"))
+    await lab.settle()
+    await lab.pass_time(hours=2, minutes=1)
+    assert lab.state() == "Expired"
+    assert lab.condition(Kind.CERTIFICATE, "gateway", "Ready")[:2] == ("False", "CertificateExpired")
+
+
+async def _whole_world(lab: Lab) -> None:
+    lab.cluster.make(host())
+    lab.cluster.make(rule())
+    lab.cluster.make(certificate("good"))
+    lab.cluster.make(certificate("bad", revoked=True))
+    await lab.start()
+    lab.run_pod(pod())
+    await lab.settle()
+    lab.cluster.make(certificate("worse"))
+    await lab.settle()
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "worse", {"spec": {"revoked": True}})
+    await lab.settle()
+    await lab.pass_time(seconds=10)
+
+
+async def test_an_unchanged_world_is_not_written_to(lab: Lab) -> None:
+    """G6: the events of our own writes, a resync and a quarter of an hour bring no write."""
+    await _whole_world(lab)
+    assert lab.state("worse") == "Revoked"
+    assert lab.condition(Kind.HOST, "api", "Ready")[0] == "True"
+    lab.writes()
+    for kind in (Kind.NAMESPACE, Kind.HOST, Kind.CERTIFICATE, Kind.RULE, Kind.POD, Kind.SECRET, Kind.CONFIG_MAP):
+        for body in lab.cluster.all(kind):
+            lab.process.deliver(kind, "MODIFIED", body)
+    await lab.settle()
+    await lab.pass_time(minutes=15)
+    assert lab.writes() == []
+
+
+async def test_a_restart_in_an_unchanged_world_writes_nothing(lab: Lab) -> None:
+    """G6 and G7: the same content, the same versions, nothing pushed anew."""
+    await _whole_world(lab)
+    before = {key: script.version for key, script in lab.process.discovery.published.items()}
+    lab.writes()
+    await lab.restart()
+    await lab.settle()
+    await lab.pass_time(seconds=30)
+    assert lab.writes() == []
+    assert {key: script.version for key, script in lab.process.discovery.published.items()} == before
+
+
+async def test_a_create_whose_answer_was_lost_issues_once(lab: Lab) -> None:
+    """G3: the Secret that is found is adopted."""
+    await lab.start()
+    lab.cluster.faults.append(
+        Fault("create", Kind.SECRET, UnavailableError("timeout"), name="gateway", answer_lost=True)
+    )
+    lab.cluster.make(certificate("gateway"))
+    await lab.settle(failures=True)
+    creates = [w for w in lab.writes() if w.method == "create" and w.kind is Kind.SECRET and w.name == "gateway"]
+    assert len(creates) == 1
+    assert lab.status(Kind.CERTIFICATE, "gateway")["serialNumber"] == lab.serial("gateway")
+
+
+async def test_a_namespace_that_is_seen_after_its_certificates_gets_them_issued(lab: Lab) -> None:
+    """Watches of different kinds run at different speeds."""
+    lab.delays[Kind.NAMESPACE] = 2.0
+    await lab.start()
+    lab.cluster.make_namespace("late")
+    lab.cluster.make(certificate("gateway", namespace="late"))
+    await lab.pass_time(seconds=5)
+    assert lab.state("gateway", "late") == "Active"
+
+
+async def test_no_two_certificates_share_an_index(lab: Lab) -> None:
+    await lab.start()
+    for number in range(40):
+        lab.cluster.make(certificate(f"c{number}"))
+    await lab.settle()
+    serials = set(lab.client_secrets().values())
+    assert len(serials) == 40
+    assert len({serial[-8:] for serial in serials}) == 40

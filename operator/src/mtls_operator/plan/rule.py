@@ -77,7 +77,7 @@ def _accepted(view: RuleView) -> tuple[Condition, str, list[str]]:
 
 
 def _refused(meta: Meta, reason: Reason, error: str, hosts: Sequence[OnHost]) -> Condition:
-    former = any(on.standing is Standing.LAST_GOOD for on in hosts)
+    former = any(on.standing is not Standing.NONE for on in hosts)
     consequence = (
         "The last good version stays in force." if former else "It has never compiled and blocks nothing."
     )

@@ -1,0 +1,233 @@
+"""G3 with a process that dies before or after every single write, and one that starts with no memory afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from mtls_operator.api import names
+from mtls_operator.cluster import Kind
+from tests.feature.harness import Lab
+from tests.support.builders import NAMESPACE, certificate, host, pod
+from tests.support.fake_cluster import Crash
+
+Act = Callable[[Lab], None]
+_MOST_WRITES = 40
+WHEN = pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+
+
+async def _run(lab: Lab) -> bool:
+    """Let the operator work; return whether it got to the end."""
+    try:
+        await lab.settle()
+    except Crash:
+        await lab.stop()
+        return False
+    return True
+
+
+async def _survive(
+    lab: Lab, prepare: Act, act: Act, check: Callable[[Lab], Awaitable[None] | None], *, after: bool
+) -> None:
+    """Do the same in a fresh namespace for every write at which the operator can die."""
+    for at in range(1, _MOST_WRITES):
+        for namespace_kind in (Kind.CERTIFICATE, Kind.HOST):
+            for body in lab.cluster.all(namespace_kind, NAMESPACE):
+                lab.cluster.remove(namespace_kind, NAMESPACE, body["metadata"]["name"])
+        await lab.start()
+        await lab.settle()
+        lab.cluster.remove_namespace(NAMESPACE)
+        await lab.settle()
+        lab.cluster.make_namespace(NAMESPACE)
+        prepare(lab)
+        await lab.settle()
+        process = lab.process
+        process.client.count, process.client.crash_at, process.client.crash_after = 0, at, after
+        act(lab)
+        finished = await _run(lab)
+        if not finished:
+            await lab.start()
+            await lab.settle()
+        result = check(lab)
+        if result is not None:
+            await result
+        await lab.stop()
+        if finished:
+            return
+    raise AssertionError("the operator never comes to an end")
+
+
+def _nothing(_: Lab) -> None:
+    return
+
+
+def _with_certificate(lab: Lab) -> None:
+    lab.cluster.make(host())
+    lab.cluster.make(certificate("gateway"))
+
+
+def _issued_once(lab: Lab) -> None:
+    assert lab.state() == "Active"
+    assert lab.status(Kind.CERTIFICATE, "gateway")["serialNumber"] == lab.serial()
+    assert list(lab.client_secrets()) == ["gateway"]
+    creates = [w for w in lab.writes() if (w.method, w.kind, w.name) == ("create", Kind.SECRET, "gateway")]
+    assert len(creates) == 1
+    assert not lab.revoked_in_ledger()
+
+
+@WHEN
+async def test_issuing(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    def act(lab: Lab) -> None:
+        lab.writes()
+        lab.cluster.make(certificate("gateway"))
+
+    await _survive(lab, _nothing, act, _issued_once, after=after)
+
+
+@WHEN
+async def test_revoking(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    def act(lab: Lab) -> None:
+        lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"revoked": True}})
+
+    def check(lab: Lab) -> None:
+        serial = lab.serial()
+        assert serial in lab.revoked_in_ledger()
+        assert lab.is_refused(serial)
+        assert lab.state() == "Revoked"
+
+    await _survive(lab, _with_certificate, act, check, after=after)
+
+
+@WHEN
+async def test_restoring(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    def prepare(lab: Lab) -> None:
+        lab.cluster.make(host())
+        lab.cluster.make(certificate("gateway"))
+
+    async def check(lab: Lab) -> None:
+        assert lab.serial() not in lab.revoked_in_ledger()
+        assert not lab.is_refused(lab.serial())
+        assert lab.state() == "Active"
+
+    def act(lab: Lab) -> None:
+        lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"revoked": True}})
+        lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"revoked": False}})
+
+    await _survive(lab, prepare, act, check, after=after)
+
+
+@WHEN
+async def test_deleting_revokes(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    serials: list[str] = []
+
+    def act(lab: Lab) -> None:
+        serials.append(lab.serial())
+        lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, "gateway")
+
+    def check(lab: Lab) -> None:
+        assert lab.cluster.find(Kind.CERTIFICATE, NAMESPACE, "gateway") is None
+        assert serials[-1] in lab.revoked_in_ledger()
+        assert lab.is_refused(serials[-1])
+
+    await _survive(lab, _with_certificate, act, check, after=after)
+
+
+@WHEN
+async def test_deleting_without_any_host_revokes(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a parameter
+    serials: list[str] = []
+
+    def act(lab: Lab) -> None:
+        serials.append(lab.serial())
+        lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, "gateway")
+
+    def check(lab: Lab) -> None:
+        assert lab.cluster.find(Kind.CERTIFICATE, NAMESPACE, "gateway") is None
+        assert serials[-1] in lab.revoked_in_ledger()
+        assert lab.is_refused(serials[-1])
+
+    await _survive(lab, lambda lab: _made(lab, certificate("gateway")), act, check, after=after)
+
+
+def _made(lab: Lab, body: dict[str, object]) -> None:
+    lab.cluster.make(body)
+
+
+@WHEN
+async def test_deleting_with_retain_keeps_the_certificate_valid_and_known(
+    lab: Lab,
+    after: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    serials: list[str] = []
+
+    def prepare(lab: Lab) -> None:
+        lab.cluster.make(host())
+        lab.cluster.make(certificate("gateway", deletionPolicy="Retain"))
+
+    def act(lab: Lab) -> None:
+        serials.append(lab.serial())
+        lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, "gateway")
+
+    def check(lab: Lab) -> None:
+        assert lab.cluster.find(Kind.CERTIFICATE, NAMESPACE, "gateway") is None
+        assert serials[-1] in lab.ledger()
+        assert serials[-1] not in lab.revoked_in_ledger()
+        assert not lab.is_refused(serials[-1])
+
+    await _survive(lab, prepare, act, check, after=after)
+
+
+@WHEN
+async def test_issuing_again_after_the_secret_was_deleted(lab: Lab, after: bool) -> None:  # noqa: FBT001 - as above
+    former: list[str] = []
+
+    def act(lab: Lab) -> None:
+        former.append(lab.serial())
+        lab.cluster.remove(Kind.SECRET, NAMESPACE, "gateway")
+
+    async def check(lab: Lab) -> None:
+        assert lab.serial() != former[-1]
+        assert lab.state() == "Active"
+        assert former[-1] in lab.ledger()
+        lab.process.client.crash_at = None
+        lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"revoked": True}})
+        await lab.settle()
+        assert {former[-1], lab.serial()} <= lab.revoked_in_ledger()
+        assert lab.is_refused(former[-1])
+
+    await _survive(lab, _with_certificate, act, check, after=after)
+
+
+@WHEN
+async def test_the_first_certificate_of_a_namespace_leaves_one_ca(lab: Lab, after: bool) -> None:  # noqa: FBT001
+    def act(lab: Lab) -> None:
+        lab.cluster.make(certificate("gateway"))
+
+    def check(lab: Lab) -> None:
+        uid = lab.cluster.read(Kind.NAMESPACE, "", NAMESPACE)["metadata"]["uid"]
+        mine = [
+            body
+            for body in lab.authority_secrets()
+            if body["metadata"]["labels"][names.NAMESPACE_UID_LABEL] == uid
+        ]
+        assert len(mine) == 1
+        assert lab.state() == "Active"
+
+    await _survive(lab, _nothing, act, check, after=after)
+
+
+@WHEN
+async def test_a_host_with_proxies_comes_up(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """G7: a process that dies half-way leaves what the next one completes."""
+
+    def act(lab: Lab) -> None:
+        lab.proxies.clear()
+        lab.cluster.make(host())
+        lab.run_pod(pod())
+
+    async def check(lab: Lab) -> None:
+        lab.process.client.crash_at = None
+        await lab.pass_time(seconds=5)
+        assert lab.condition(Kind.HOST, "api", "Deployed")[0] == "True"
+
+    await _survive(lab, _nothing, act, check, after=after)
