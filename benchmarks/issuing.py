@@ -20,24 +20,11 @@ from pathlib import Path
 from queue import Queue
 
 import httpx
-from tests.support.cluster import Api, cluster_environment
+from tests.support.cluster import Api, cluster_environment, process_of
 from tests.support.tenant import Tenant
 
 _OPERATOR_USER = "system:serviceaccount:mtls-system:mtls-operator"
 _WRITES = frozenset({"create", "update", "patch", "delete"})
-
-
-def pid_of(*words: str) -> int:
-    """Return the process that has, for each of these words, an argument which ends with it."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                arguments = (entry / "cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue
-            if all(any(part.endswith(word) for part in arguments) for word in words):
-                return int(entry.name)
-    raise SystemExit(f"no process found for {' '.join(words)}")
 
 
 def cpu_seconds(pid: int) -> float:
@@ -147,8 +134,8 @@ def main() -> None:
     tenant.create_namespace()
     tenant.certificate("first")
     tenant.wait_ready("clientcertificates", "first")
-    operator = pid_of("bin/mtls-operator", "run")
-    server = pid_of("/kube-apiserver")
+    operator = process_of("bin/mtls-operator", "run")
+    server = process_of("/kube-apiserver")
     singles = [single(tenant, number) for number in range(15)]
     before = cpu_seconds(operator), cpu_seconds(server)
     writes = operator_writes(tenant.namespace)
@@ -160,7 +147,8 @@ def main() -> None:
     time.sleep(2)
     after = cpu_seconds(operator), cpu_seconds(server)
     print(
-        f"{count} certificates, {arguments.clients} clients: all created after {created:.1f} s, all Ready after {seconds:.1f} s"
+        f"{count} certificates, {arguments.clients} clients: "
+        f"created after {created:.1f} s, Ready after {seconds:.1f} s"
     )
     print(f"certificates per second: {count / seconds:.0f}")
     print(f"a single one on an idle operator: median {statistics.median(singles):.0f} ms (of {len(singles)})")

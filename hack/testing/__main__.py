@@ -75,7 +75,9 @@ def _run(command: Sequence[str | Path]) -> int:
 
 
 def _quietly(command: Sequence[str | Path]) -> int:
-    return subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, check=False).returncode
+    return subprocess.run(
+        [str(part) for part in command], cwd=ROOT, capture_output=True, check=False
+    ).returncode
 
 
 def _end(began: float, failed: Sequence[str]) -> int:

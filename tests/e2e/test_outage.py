@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
+import json
+import os
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
-from tests.support.cluster import OPERATOR_NAMESPACE, Api, Kubectl, eventually, is_ready
+import pytest
+from tests.support.cluster import (
+    OPERATOR_NAMESPACE,
+    Api,
+    Body,
+    cluster_environment,
+    condition,
+    eventually,
+    is_ready,
+    process_of,
+)
 from tests.support.tenant import HOSTNAME, Tenant
 
 _OPERATOR = f"/apis/apps/v1/namespaces/{OPERATOR_NAMESPACE}/deployments/mtls-operator"
@@ -17,7 +30,7 @@ def scale(api: Api, replicas: int) -> None:
     api.patch(_OPERATOR, {"spec": {"replicas": replicas}})
 
 
-def operator_pods(api: Api) -> list[dict[str, object]]:
+def operator_pods(api: Api) -> list[Body]:
     labels = "app.kubernetes.io/name=mtls-operator,app.kubernetes.io/component=operator"
     return api.items(f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods", labelSelector=labels)
 
@@ -38,16 +51,22 @@ def stopped_operator(api: Api) -> Iterator[None]:
         eventually(lambda: is_running(api), within=90, what="the operator is back")
 
 
-def kill_operator(kubectl: Kubectl, api: Api) -> None:
-    """Kill the operator's process without any warning; the kubelet starts it again."""
-    (pod,) = operator_pods(api)
-    name = pod["metadata"]["name"]  # type: ignore[index]  # a pod
-    done: subprocess.CompletedProcess[str] = kubectl(
-        "exec", f"--namespace={OPERATOR_NAMESPACE}", str(name), "--", "python3", "-c",
-        "import os, signal; [os.kill(int(p), signal.SIGKILL) for p in sorted(os.listdir('/proc'), reverse=True) "
-        "if p.isdigit() and int(p) != os.getpid() and b'mtls_operator' in open(f'/proc/{p}/cmdline', 'rb').read()]",
-    )  # fmt: skip
-    assert done.returncode in (0, 137), done.stderr
+def restarts(api: Api) -> int:
+    """Return how often the container of the running operator was started anew; -1 while there is none."""
+    statuses = (pod["status"].get("containerStatuses") or [] for pod in operator_pods(api))
+    return max((status["restartCount"] for each in statuses for status in each), default=-1)
+
+
+def kill_operator(api: Api) -> None:
+    """Kill the operator's process without any warning; the kubelet starts it again.
+
+    From outside its container: in its own process namespace, the first process cannot be killed.
+    """
+    before = restarts(api)
+    os.kill(process_of("/bin/mtls-operator", "run"), signal.SIGKILL)
+    eventually(
+        lambda: restarts(api), lambda count: count == before + 1, within=60, what="the operator is restarted"
+    )
 
 
 def test_without_the_operator_restarted_pods_enforce_everything(shop: Tenant) -> None:
@@ -76,13 +95,11 @@ def test_without_the_operator_restarted_pods_enforce_everything(shop: Tenant) ->
     assert body["status"]["proxies"]["connected"] == 2
 
 
-def test_proxies_keep_their_connections_to_clients_while_the_operator_restarts(
-    shop: Tenant, kubectl: Kubectl
-) -> None:
+def test_proxies_keep_their_connections_to_clients_while_the_operator_restarts(shop: Tenant) -> None:
     with shop.http1("good", shop.addresses()[0]) as connection:
         assert connection.get("/admin", HOSTNAME).status == 200
         before = shop.see("mtlshosts", "api")["status"]["epoch"]
-        kill_operator(kubectl, shop.api)
+        kill_operator(shop.api)
         for _ in range(50):
             assert connection.get("/admin", HOSTNAME).status == 200
             time.sleep(0.1)
@@ -92,12 +109,12 @@ def test_proxies_keep_their_connections_to_clients_while_the_operator_restarts(
 
 
 def test_a_kill_while_certificates_are_issued_and_revoked_neither_loses_nor_doubles_any(
-    tenant: Tenant, kubectl: Kubectl
+    tenant: Tenant,
 ) -> None:
     names = [f"c-{number}" for number in range(40)]
     for name in names[:20]:
         tenant.certificate(name)
-    kill_operator(kubectl, tenant.api)
+    kill_operator(tenant.api)
     for name in names[20:]:
         tenant.certificate(name)
     for name in names:
@@ -106,7 +123,7 @@ def test_a_kill_while_certificates_are_issued_and_revoked_neither_loses_nor_doub
     assert len(set(serials.values())) == len(names)
     for name in names[:20]:
         tenant.patch("clientcertificates", name, {"revoked": True})
-    kill_operator(kubectl, tenant.api)
+    kill_operator(tenant.api)
     for name in names[:20]:
         tenant.wait_state(name, "Revoked", within=90)
     published = tenant.config_map("mtls-revocation")
@@ -115,3 +132,55 @@ def test_a_kill_while_certificates_are_issued_and_revoked_neither_loses_nor_doub
     for name in names:
         assert (serials[name] in listed) == (name in names[:20])
         assert tenant.see("clientcertificates", name)["status"]["serialNumber"] == serials[name]
+
+
+@contextlib.contextmanager
+def unreachable_operator(api: Api) -> Iterator[None]:
+    """Run the operator where no proxy can reach it for a while."""
+    service = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/services/mtls-operator"
+    selector = api.get(service)["spec"]["selector"]
+    api.patch(service, {"spec": {"selector": {**selector, "nobody": "here"}}})
+    kill_operator(api)
+    try:
+        eventually(lambda: is_running(api), within=60)
+        yield
+    finally:
+        api.patch(service, {"spec": {"selector": {"nobody": None, **selector}}})
+
+
+def test_a_proxy_that_cannot_reach_the_operator_follows_its_files_and_the_status_admits_it(
+    shop: Tenant,
+) -> None:
+    with shop.http1("bad", shop.addresses()[0]) as connection:
+        with unreachable_operator(shop.api):
+            eventually(
+                lambda: condition(shop.see("mtlshosts", "api"), "Deployed").get("status"),
+                lambda status: status == "False",
+                within=30,
+                what="the proxies are known to be disconnected",
+            )
+            shop.patch("clientcertificates", "bad", {"revoked": True})
+            shop.wait_state("bad", "PendingRevocation")
+            eventually(
+                lambda: connection.get("/admin", HOSTNAME).status,
+                lambda status: status == 403,
+                within=120,
+                what="the mounted list is in force",
+            )
+            assert shop.see("clientcertificates", "bad")["status"]["state"] == "PendingRevocation"
+        shop.wait_state("bad", "Revoked", within=30)
+        shop.wait_ready("mtlshosts", "api", within=30)
+
+
+def test_the_operator_survives_a_restart_of_the_api_server(shop: Tenant) -> None:
+    pid_file = Path(cluster_environment()["KUBECONFIG"]).parent / "pids" / "kube-apiserver.pid"
+    if not pid_file.exists():
+        pytest.skip("only the local cluster's API server can be killed from here")
+    os.kill(json.loads(pid_file.read_text())["pid"], signal.SIGKILL)
+    eventually(shop.api.is_alive, within=60, what="the API server is back")
+    shop.patch("clientcertificates", "bad", {"revoked": True})
+    shop.wait_state("bad", "Revoked", within=60)
+    shop.certificate("late")
+    shop.wait_ready("clientcertificates", "late", within=60)
+    assert shop.status("bad", "/admin") == 403
+    assert shop.status("late", "/admin") == 200

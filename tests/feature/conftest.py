@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import structlog
-
 from tests.feature.harness import Lab
 from tests.support.virtual_time import factories
 

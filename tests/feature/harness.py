@@ -15,9 +15,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.support.builders import NAMESPACE
+from tests.support.fake_cluster import Crash, FakeClient, FakeCluster, Write
+
 from mtls_operator.api import names
 from mtls_operator.cluster import Body, Kind
-from mtls_operator.controller import internal
+from mtls_operator.controller import internal, keys
 from mtls_operator.controller.authorities import Authorities, Tenant
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.dispatch import Dispatch
@@ -35,12 +38,10 @@ from mtls_operator.controller.workers import Workers, interval_of
 from mtls_operator.controller.world import World
 from mtls_operator.envoy import version_of
 from mtls_operator.envoy.sds import CLIENT_CA_SECRET, SERVER_SECRET
+from mtls_operator.pki import index_of, parse_serial, read_certificate
 from mtls_operator.plan.ledger import RECORDS_KEY, Entry, Record, decode, latest
-from mtls_operator.pki import bitmap_indices, index_of, parse_serial, read_certificate
 from mtls_operator.push import Pod as PushedPod
 from mtls_operator.push import Report, ReportKind, Scope, Script
-from tests.support.builders import NAMESPACE
-from tests.support.fake_cluster import Crash, FakeClient, FakeCluster, Write
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 #: How long nothing may be due before the operator counts as idle, in (virtual) seconds.
@@ -227,7 +228,7 @@ class Lab:
     cluster: FakeCluster = field(init=False)
     process: Process = field(init=False)
     processes: list[Process] = field(default_factory=list)
-    seen_failures: list[tuple[str, str]] = field(default_factory=list)
+    old_page: Body = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster(now=self.now)
@@ -285,11 +286,13 @@ class Lab:
         self.process = process
         self.processes.append(process)
         process.stop_watch = self.cluster.watch(WATCHED, process.feed.take)
-        listed = [(kind, body) for kind, labels in WATCHED.items() for body in self.cluster.all(kind, None, labels)]
+        listed = [
+            (kind, body) for kind, labels in WATCHED.items() for body in self.cluster.all(kind, None, labels)
+        ]
         for kind, body in listed:
             dispatch.observe(kind, body)
         for kind, body in listed:
-            dispatch.changed(kind, body, gone=False)
+            dispatch.changed(kind, body, gone=False, listed=True)
         workers.start()
         for proxy in self.proxies.values():
             if proxy.connected:
@@ -338,6 +341,23 @@ class Lab:
         await asyncio.sleep(timedelta(**duration).total_seconds())
         await self.settle()
 
+    async def pass_time_with_failures(self, **duration: float) -> None:
+        """Let time pass in which failed reconciles are to be expected, bugs are not."""
+        await asyncio.sleep(timedelta(**duration).total_seconds())
+        await self.settle(failures=True)
+
+    def resync(self) -> None:
+        """Do what a new list of everything does."""
+        for kind, labels in WATCHED.items():
+            for body in self.cluster.all(kind, None, labels):
+                self.process.dispatch.observe(kind, body)
+                self.process.dispatch.changed(kind, body, gone=False, listed=True)
+
+    def source_changed(self, secret: str, *, host: str = "api") -> None:
+        """Do what the watch of a user's own Secret does."""
+        self.process.serving.source_changed(NAMESPACE, secret)
+        self.process.context.queue.add(keys.host(NAMESPACE, host))
+
     # What is there
 
     def writes(self) -> list[Write]:
@@ -350,7 +370,9 @@ class Lab:
         status: dict[str, Any] = self.cluster.read(kind, namespace, name).get("status") or {}
         return status
 
-    def condition(self, kind: Kind, name: str, of_type: str, namespace: str = NAMESPACE) -> tuple[str, str, str]:
+    def condition(
+        self, kind: Kind, name: str, of_type: str, namespace: str = NAMESPACE
+    ) -> tuple[str, str, str]:
         """Return status, reason and message of a condition."""
         for condition in self.status(kind, name, namespace).get("conditions", ()):
             if condition["type"] == of_type:
@@ -439,7 +461,9 @@ class Lab:
         for resource in (names.RULES_FILTER, names.REVOCATION_FILTER):
             self._report(proxy, resource, ReportKind.DISCONNECTED, version=proxy.runs.get(resource, ""))
 
-    def ack(self, proxy: Proxy, resources: Iterable[str] = (names.RULES_FILTER, names.REVOCATION_FILTER)) -> None:
+    def ack(
+        self, proxy: Proxy, resources: Iterable[str] = (names.RULES_FILTER, names.REVOCATION_FILTER)
+    ) -> None:
         """Let a proxy acknowledge what is published for it now."""
         for resource in resources:
             script = self._wanted(proxy, resource)
@@ -482,11 +506,22 @@ class Lab:
     def _offered(self, scope: Scope, script: Script) -> None:
         for proxy in self.proxies.values():
             pod = proxy.pod
-            if proxy.connected and proxy.obedient and scope in (Scope(pod.namespace), Scope(pod.namespace, pod.host)):
+            if (
+                proxy.connected
+                and proxy.obedient
+                and scope in (Scope(pod.namespace), Scope(pod.namespace, pod.host))
+            ):
                 asyncio.get_running_loop().call_later(0.003, self.ack, proxy, (script.name,))
 
     def _report(
-        self, proxy: Proxy, resource: str, kind: ReportKind, *, version: str, error: str = "", refused: str = ""
+        self,
+        proxy: Proxy,
+        resource: str,
+        kind: ReportKind,
+        *,
+        version: str,
+        error: str = "",
+        refused: str = "",
     ) -> None:
         if self.process.client.dead:
             return
@@ -499,7 +534,11 @@ def _revokes(script: str, serial: str) -> bool:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     index = index_of(parse_serial(serial))
     body = script.split("local lists = ", 1)[1].split("local decide", 1)[0]
-    for text in body.split('"')[1::2]:
-        if len(text) > index // 6 and text[index // 6] in alphabet and alphabet.index(text[index // 6]) >> index % 6 & 1:
+    for text in body.split('"')[3::4]:  # each second text is the digest of an issuer
+        if (
+            len(text) > index // 6
+            and text[index // 6] in alphabet
+            and alphabet.index(text[index // 6]) >> index % 6 & 1
+        ):
             return True
     return False

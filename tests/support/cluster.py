@@ -75,6 +75,22 @@ def eventually(
         time.sleep(0.05)
 
 
+def process_of(*words: str) -> int:
+    """Return the process of this machine that has, for each word, an argument which ends with it.
+
+    Processes of the local cluster's containers are processes of this machine.
+    """
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                arguments = (entry / "cmdline").read_bytes().decode().split("\0")
+            except OSError:
+                continue
+            if all(any(part.endswith(word) for part in arguments) for word in words):
+                return int(entry.name)
+    pytest.fail(f"no process found for {' '.join(words)}: this test needs the local cluster")
+
+
 class Api:
     """A client of the API server with the rights of the cluster's administrator."""
 
@@ -120,6 +136,13 @@ class Api:
         response = self.http.request("DELETE", path, json=options)
         if response.status_code != httpx.codes.NOT_FOUND:
             self._answer(response)
+
+    def is_alive(self) -> bool:
+        """Say whether the API server answers."""
+        try:
+            return self.http.get("/readyz").is_success
+        except httpx.TransportError:
+            return False
 
     @staticmethod
     def _answer(response: httpx.Response) -> Body:

@@ -36,7 +36,7 @@ _WITH_STATUS = (Kind.HOST, Kind.CERTIFICATE, Kind.RULE)
 _WITH_GENERATION = (*_WITH_STATUS, Kind.NETWORK_POLICY)
 
 
-class Crash(BaseException):  # noqa: N818 - the death of a process is no error that anybody handles
+class Crash(BaseException):
     """The process is gone: nothing of it runs any further."""
 
 
@@ -65,11 +65,7 @@ class Fault:
 
     def hits(self, method: str, place: Place) -> bool:
         kind, _, name = place
-        return (
-            self.method in (method, "*")
-            and self.kind in (kind, None)
-            and self.name in (name, None)
-        )
+        return self.method in (method, "*") and self.kind in (kind, None) and self.name in (name, None)
 
 
 @dataclass(slots=True)
@@ -237,7 +233,9 @@ class FakeCluster:
         if subresource == "status":
             wanted: Body = {"status": patch.get("status") or {}}
         else:
-            wanted = {key: value for key, value in patch.items() if key != "status" or place[0] not in _WITH_STATUS}
+            wanted = {
+                key: value for key, value in patch.items() if key != "status" or place[0] not in _WITH_STATUS
+            }
         new = _merged(found, wanted)
         added = set(new["metadata"].get("finalizers") or ()) - set(found["metadata"].get("finalizers") or ())
         if added and found["metadata"].get("deletionTimestamp"):
@@ -256,7 +254,9 @@ class FakeCluster:
 
     def _existing(self, place: Place) -> Body:
         if place not in self.objects:
-            raise NotFoundError(f"{place[0].kind} {place[1]}/{place[2]} not found", status=404, reason="NotFound")
+            raise NotFoundError(
+                f"{place[0].kind} {place[1]}/{place[2]} not found", status=404, reason="NotFound"
+            )
         return copy.deepcopy(self.objects[place])
 
     def _create(self, body: Body) -> Body:
@@ -267,7 +267,9 @@ class FakeCluster:
             if home is None:
                 raise NotFoundError(f'namespaces "{namespace}" not found', status=404, reason="NotFound")
             if home["metadata"].get("deletionTimestamp"):
-                raise RejectedError(f"namespace {namespace} is being terminated", status=403, reason="Forbidden")
+                raise RejectedError(
+                    f"namespace {namespace} is being terminated", status=403, reason="Forbidden"
+                )
         if place in self.objects:
             raise AlreadyExistsError(f"{kind.kind} {name} already exists", status=409, reason="AlreadyExists")
         metadata = body["metadata"]
@@ -289,7 +291,11 @@ class FakeCluster:
                 body["metadata"]["generation"] = before["metadata"].get("generation", 0) + 1
         body["metadata"]["resourceVersion"] = str(next(self._versions))
         metadata = body["metadata"]
-        if metadata.get("deletionTimestamp") and not metadata.get("finalizers") and place[0] is not Kind.NAMESPACE:
+        if (
+            metadata.get("deletionTimestamp")
+            and not metadata.get("finalizers")
+            and place[0] is not Kind.NAMESPACE
+        ):
             return self._vanish(place, body)
         self.objects[place] = copy.deepcopy(body)
         self._tell(place[0], before, body)
@@ -393,7 +399,9 @@ class FakeClient:
         """See the port."""
         place = (kind, namespace or "", name)
         method = f"patch-{subresource}" if subresource else "patch"
-        return await self._write(method, place, lambda: self.server.patch(place, patch, subresource=subresource))
+        return await self._write(
+            method, place, lambda: self.server.patch(place, patch, subresource=subresource)
+        )
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
         """See the port."""

@@ -38,6 +38,8 @@ class KubernetesCluster:
         self, configuration: Configuration, *, concurrency: int = 16, timeout_seconds: float = 30.0
     ) -> None:
         configuration.connection_pool_maxsize = concurrency * 2
+        # No look for proxies and netrc files at every request: the API server is reached directly.
+        configuration.client_session_kwargs = {"trust_env": False}
         self._configuration = configuration
         self._rest = RESTClientObject(configuration)
         self._writes = asyncio.Semaphore(concurrency)

@@ -15,17 +15,23 @@ import structlog
 
 from mtls_operator.api import names
 from mtls_operator.api.reason import Reason
-from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind
+from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind, NotFoundError
 from mtls_operator.controller.context import Context
 from mtls_operator.pki import (
     AUTHORITY_ENTROPY,
     SERIAL_ENTROPY,
     Authority,
+    has_index,
+    index_of,
+    is_issued_by,
     make_serial,
     new_authority,
+    parse_serial,
+    read_certificate,
 )
 from mtls_operator.plan.authority import (
     AUTHORITY_LIFETIME,
+    CERTIFICATE_ROLE,
     INDEX_BLOCK,
     AuthorityUnusableError,
     Stored,
@@ -36,6 +42,7 @@ from mtls_operator.plan.authority import (
     read_stored,
     reserve,
     selector,
+    without_data,
 )
 from mtls_operator.plan.certificate import Obstacle
 from mtls_operator.plan.ledger import RECORDS_KEY, Record, append, decode, latest
@@ -69,6 +76,7 @@ class Tenant:
     pages_stale: bool = True
     recovered: int = 0
     damaged: tuple[str, ...] = ()
+    mark: int = 0
     published: dict[str, str] = field(default_factory=dict)
     publication: Publication | None = None
     ready: bool = False
@@ -118,6 +126,7 @@ class Authorities:
                 await self._load_authority(tenant)
             if tenant.pages_stale:
                 await self._load_ledger(tenant)
+            await self._raise_mark(tenant)
         return tenant
 
     def secret_changed(self, namespace: str, *, gone: bool) -> None:
@@ -156,16 +165,51 @@ class Authorities:
 
     async def _reserve(self, tenant: Tenant) -> None:
         if tenant.stored is None:
-            raise AuthorityUnusableError("the CA is gone")
+            raise AuthorityUnusableError(
+                tenant.obstacle.message if tenant.obstacle is not None else "The CA of the namespace is gone."
+            )
         first = tenant.stored.next_index
         try:
             body = await self.context.cluster.replace(reserve(tenant.stored))
-        except ConflictError:
+        except (ConflictError, NotFoundError):
             await self._load_authority(tenant)
             return
         tenant.stored = read_stored([body], tenant.namespace)
-        self.context.world.observe(Kind.SECRET, body)
+        self.context.world.observe(Kind.SECRET, body, answer=True)
         tenant.free = range(first, first + INDEX_BLOCK)
+
+    async def _raise_mark(self, tenant: Tenant) -> None:
+        """Keep the mark of reserved indices above all that were given out.
+
+        A CA that comes back from an older copy would use indices twice, and the list would end before some of those
+        that are revoked. What the ledger, the Secrets that this CA signed and memory know is not in doubt.
+        """
+        if tenant.stored is None:
+            return
+        tenant.mark = max(tenant.mark, tenant.stored.next_index, self._given_out(tenant, tenant.stored))
+        behind = tenant.mark - tenant.stored.next_index
+        if behind == 0:
+            return
+        try:
+            body = await self.context.cluster.replace(reserve(tenant.stored, block=behind + INDEX_BLOCK))
+        except (ConflictError, NotFoundError):
+            tenant.ready = False
+            raise
+        tenant.stored = read_stored([body], tenant.namespace)
+        tenant.free = range(0)
+        self.context.world.observe(Kind.SECRET, body)
+        _log.error("authority.rollback", namespace=tenant.namespace, behind=behind)
+
+    def _given_out(self, tenant: Tenant, stored: Stored) -> int:
+        """Return the first index above all that are known to have been given out."""
+        indices = [index_of(number) for number in map(parse_serial, tenant.ledger) if has_index(number)]
+        for secret in self.context.world.written[Kind.SECRET].of(tenant.namespace).values():
+            if secret.role != CERTIFICATE_ROLE or not is_issued_by(stored.authority, secret.certificate):
+                continue
+            number = parse_serial(read_certificate(secret.certificate).serial)
+            if has_index(number):
+                indices.append(index_of(number))
+        return max(indices, default=-1) + 1
 
     async def _load_authority(self, tenant: Tenant) -> None:
         settings, cluster = self.context.settings, self.context.cluster
@@ -185,6 +229,7 @@ class Authorities:
             _log.error("authority.unusable", namespace=tenant.namespace, problem=str(problem))
         tenant.free = range(0)
         tenant.ready = True
+        tenant.pages_stale = True
 
     async def _create_authority(self, tenant: Tenant, former: Sequence[Body]) -> Stored:
         evidence = await self._evidence(tenant)
@@ -212,15 +257,16 @@ class Authorities:
             raise ConflictError(
                 f"Secret {document['metadata']['name']} exists and is not labelled as the CA of this namespace"
             ) from None
-        context.world.observe(Kind.SECRET, body)
+        context.world.observe(Kind.SECRET, body, answer=True)
         _log.info("authority.created", namespace=tenant.namespace, generation=generation)
-        return Stored(authority=authority, generation=generation, next_index=0, body=body)
+        return Stored(authority, generation, 0, without_data(body))
 
     async def _evidence(self, tenant: Tenant) -> str:
         """Return what shows that the present life of the namespace had a CA; empty when nothing does."""
         world = self.context.world
-        if world.written[Kind.CONFIG_MAP].get(tenant.namespace, names.CLIENT_CA_CONFIGMAP) is not None:
-            return f"ConfigMap {names.CLIENT_CA_CONFIGMAP} shows that there was one"
+        for name in (names.CLIENT_CA_CONFIGMAP, names.REVOCATION_CONFIGMAP):
+            if world.written[Kind.CONFIG_MAP].get(tenant.namespace, name) is not None:
+                return f"ConfigMap {name} shows that there was one"
         for certificate in world.certificates.of(tenant.namespace).values():
             if certificate.status.get("serialNumber"):
                 return f"ClientCertificate {certificate.meta.name} was issued by one"
@@ -245,6 +291,13 @@ class Authorities:
     async def _load_ledger(self, tenant: Tenant) -> None:
         """Read the ledger; what memory or the signed, published list knows beyond it is written back."""
         tenant.pages_stale = False
+        try:
+            await self._take_ledger(tenant)
+        except BaseException:
+            tenant.pages_stale = True
+            raise
+
+    async def _take_ledger(self, tenant: Tenant) -> None:
         tenant.pages = await self._pages(tenant)
         records: list[Record] = []
         damaged: list[str] = []
@@ -287,7 +340,7 @@ class Authorities:
                 page = last if offset == 0 else Page(last.number + offset, "", "")
                 if text != page.text:
                     await self._write_page(tenant, page, text)
-        except (ConflictError, AlreadyExistsError):
+        except (ConflictError, AlreadyExistsError, NotFoundError):
             tenant.pages_stale = True
             raise
         tenant.learn(records)
@@ -322,4 +375,4 @@ def _covers(stored: Record | None, held: Record) -> bool:
     """Say whether a stored record says what memory says of a serial number, or something newer."""
     if stored is None:
         return False
-    return stored.entry is held.entry or stored.at >= held.at
+    return stored == held or stored.at > held.at

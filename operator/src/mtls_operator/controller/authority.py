@@ -45,14 +45,16 @@ class AuthorityReconciler:
         if world.namespace_uid(namespace) is None:
             self.context.push.withdraw(Scope(namespace, None), names.REVOCATION_FILTER)
             self.authorities.tenants.pop(namespace, None)
+            self._wake(namespace, world.certificates.of(namespace))
             return None
-        if not world.hosts.of(namespace) and not world.certificates.of(namespace):
+        if not self._in_use(namespace):
             return None
         tenant = await self.authorities.load(namespace)
         if tenant is None:
             return None
         renew_identity = await self._identify_proxies(tenant)
         if tenant.authority is None:
+            tenant.ready = False
             self._wake(namespace, world.certificates.of(namespace))
             return 30.0
         await self._record(tenant)
@@ -63,6 +65,12 @@ class AuthorityReconciler:
             (publication.renew_at - self.context.now()).total_seconds() if publication is not None else 60.0
         )
         return max(1.0, min(renew_list, renew_identity))
+
+    def _in_use(self, namespace: str) -> bool:
+        """Say whether a namespace has anything of ours: what was published is kept up when its objects are gone."""
+        world = self.context.world
+        published = world.written[Kind.CONFIG_MAP].get(namespace, names.REVOCATION_CONFIGMAP)
+        return bool(world.hosts.of(namespace) or world.certificates.of(namespace) or published is not None)
 
     async def _record(self, tenant: Tenant) -> None:
         now = self.context.now().replace(microsecond=0)
@@ -95,12 +103,12 @@ class AuthorityReconciler:
             Scope(namespace, None),
             Script(names.REVOCATION_FILTER, publication.version, publication.script),
         )
-        if differs(document, observed.content if observed is not None else None):
-            await self.context.ensure(document)
-        tenant.published = dict(publication.data)
         before, tenant.publication = tenant.publication, publication
+        tenant.published = dict(publication.data)
         if before is None or before.version != publication.version:
             self._changed(tenant, publication)
+        if differs(document, observed.content if observed is not None else None):
+            await self.context.ensure(document)
 
     def _changed(self, tenant: Tenant, publication: Publication) -> None:
         _log.info(
@@ -147,5 +155,5 @@ class AuthorityReconciler:
         document = proxy_document(
             tenant.namespace, issued.certificate_pem, issued.key_pem, self.internal.ca_pem
         )
-        self.context.world.observe(Kind.SECRET, await self.context.cluster.apply(document))
+        self.context.world.observe(Kind.SECRET, await self.context.cluster.apply(document), answer=True)
         return PROXY_LIFETIME.total_seconds() / 3

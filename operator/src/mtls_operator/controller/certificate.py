@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -11,7 +13,7 @@ import structlog
 from mtls_operator.api import names
 from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.certificate import KeyAlgorithm as RequestedAlgorithm
-from mtls_operator.api.conditions import condition_status, status_differs
+from mtls_operator.api.conditions import condition_status, conditions_of, status_differs
 from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.cluster import AlreadyExistsError, Kind, NotFoundError
 from mtls_operator.controller import keys
@@ -20,6 +22,7 @@ from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import holder_of, known
 from mtls_operator.controller.world import Broken, Written
 from mtls_operator.pki import (
+    Authority,
     CertificateFacts,
     Issued,
     KeyAlgorithm,
@@ -27,11 +30,11 @@ from mtls_operator.pki import (
     PkiError,
     Subject,
     SubjectAltNames,
-    is_issued_by,
+    is_signed_by,
     issue_client,
     read_certificate,
 )
-from mtls_operator.plan.authority import CERTIFICATE_ROLE, certificate_owner
+from mtls_operator.plan.authority import CERTIFICATE_ROLE, AuthorityUnusableError, certificate_owner
 from mtls_operator.plan.certificate import (
     CertificateView,
     Obstacle,
@@ -40,7 +43,7 @@ from mtls_operator.plan.certificate import (
     next_step,
     status_of,
 )
-from mtls_operator.plan.ledger import due
+from mtls_operator.plan.ledger import Entry, Record, due
 from mtls_operator.plan.objects import metadata, secret
 
 _log = structlog.get_logger(__name__)
@@ -62,18 +65,19 @@ class CertificateReconciler:
                 return None
             tenant = await self.authorities.load(namespace)
             if tenant is None:
-                await self._release_in_ending_namespace(certificate)
-                return None
+                return await self._release_in_ending_namespace(certificate)
             if isinstance(certificate, Broken):
                 return await self._broken(certificate, tenant)
-            if tenant.publication is None:
+            if tenant.publication is None and tenant.obstacle is None:
                 self.context.queue.add(keys.authority(namespace))
             view, secret_seen = self._view(certificate, tenant)
             step = next_step(view)
+            await self._keep_former(view, tenant)
             if step is Step.REPORT:
                 return await self._report(view)
             if step is Step.RECORD:
-                self.context.queue.add(keys.authority(namespace))
+                if tenant.obstacle is None:
+                    self.context.queue.add(keys.authority(namespace))
                 await self._report(view)
                 return None
             obstacle = await self._perform(step, view, tenant, secret_seen)
@@ -102,7 +106,7 @@ class CertificateReconciler:
         facts, obstacle = self._facts(certificate, tenant, seen)
         serial = facts.serial if facts is not None else str(certificate.status.get("serialNumber") or "")
         record = tenant.ledger.get(serial)
-        in_force, waiting_for = self._in_force(tenant)
+        in_force, waiting_for = self._in_force(tenant, serial, record)
         return (
             CertificateView(
                 certificate=certificate,
@@ -127,16 +131,14 @@ class CertificateReconciler:
             return None, obstacle
         if certificate.meta.uid not in seen.owners:
             return None, _conflict(certificate)
-        try:
-            facts = read_certificate(seen.certificate)
-        except PkiError:
-            facts = None
+        ca_pem = tenant.authority.certificate_pem if tenant.authority is not None else ""
+        facts, signed = _read(seen.certificate, ca_pem)
         if facts is None or not seen.has_key:
             return None, Obstacle(
                 Reason.INVALID_SECRET,
                 f"Secret {certificate.secret_name} was damaged: delete it, and a new certificate is issued.",
             )
-        if tenant.authority is not None and not is_issued_by(tenant.authority, seen.certificate):
+        if tenant.authority is not None and not signed:
             return None, Obstacle(
                 Reason.INVALID_SECRET,
                 f"The certificate in Secret {certificate.secret_name} was not signed by the CA of this "
@@ -144,9 +146,11 @@ class CertificateReconciler:
             )
         return facts, None
 
-    def _in_force(self, tenant: Tenant) -> tuple[bool, str]:
+    def _in_force(self, tenant: Tenant, serial: str, record: Record | None) -> tuple[bool, str]:
+        """Say whether every proxy acknowledged a list that says of a serial number what the ledger says."""
         publication = tenant.publication
-        if publication is None:
+        revoked = record is not None and record.entry is Entry.REVOKED
+        if publication is None or (serial in publication.serials) is not revoked:
             return False, ""
         pods = self.context.world.pods.of(tenant.namespace).values()
         late = self.context.reports.lagging(pods, publication.version)
@@ -166,14 +170,21 @@ class CertificateReconciler:
     async def _issue(
         self, certificate: ClientCertificate, tenant: Tenant, seen: Written | None
     ) -> Obstacle | None:
-        if tenant.authority is None:
+        authority = tenant.authority
+        if authority is None:
             return tenant.obstacle
+        if _was_in_conflict(certificate):
+            conflict = await self._adopt(certificate)
+            if conflict is not None or self._is_there(certificate):
+                return conflict
         former = str(certificate.status.get("serialNumber") or "")
         if former and seen is None:
             await self._remember(certificate, tenant, former)
-        serial = await self.authorities.next_serial(tenant)
         try:
-            issued = await self._sign(certificate, tenant, serial)
+            serial = await self.authorities.next_serial(tenant)
+            issued = await self._sign(certificate, authority, serial)
+        except AuthorityUnusableError as error:
+            return Obstacle(Reason.CA_MISSING, str(error))
         except PkiError as error:
             return Obstacle(Reason.INVALID_REQUEST, str(error))
         document = secret(
@@ -186,14 +197,14 @@ class CertificateReconciler:
             {
                 names.TLS_CERT_KEY: issued.certificate_pem,
                 names.TLS_KEY_KEY: issued.key_pem,
-                names.CA_KEY: tenant.authority.certificate_pem,
+                names.CA_KEY: authority.certificate_pem,
             },
         )
         try:
             body = await self.context.cluster.create(document)
         except AlreadyExistsError:
             return await self._adopt(certificate)
-        self.context.world.observe(Kind.SECRET, body)
+        self.context.world.observe(Kind.SECRET, body, answer=True)
         self.context.recorder.record(
             names.CERTIFICATE_KIND,
             certificate.meta,
@@ -202,11 +213,15 @@ class CertificateReconciler:
         )
         return None
 
-    async def _sign(self, certificate: ClientCertificate, tenant: Tenant, serial: int) -> Issued:
+    def _is_there(self, certificate: ClientCertificate) -> bool:
+        secrets = self.context.world.written[Kind.SECRET]
+        return secrets.get(certificate.meta.namespace, certificate.secret_name) is not None
+
+    async def _sign(self, certificate: ClientCertificate, authority: Authority, serial: int) -> Issued:
         """Sign; an RSA key takes its time and is made off the event loop."""
         if certificate.algorithm is RequestedAlgorithm.RSA:
-            return await asyncio.to_thread(_sign, certificate, tenant, serial, self.context)
-        return _sign(certificate, tenant, serial, self.context)
+            return await asyncio.to_thread(_sign, certificate, authority, serial, self.context)
+        return _sign(certificate, authority, serial, self.context)
 
     async def _adopt(self, certificate: ClientCertificate) -> Obstacle | None:
         """Look at a Secret of our name that was there already: ours after a crash, or somebody else's."""
@@ -218,8 +233,14 @@ class CertificateReconciler:
         owners = {owner.get("uid") for owner in body["metadata"].get("ownerReferences") or ()}
         if certificate.meta.uid not in owners:
             return _conflict(certificate)
-        self.context.world.observe(Kind.SECRET, body)
+        self.context.world.observe(Kind.SECRET, body, answer=True)
         return None
+
+    async def _keep_former(self, view: CertificateView, tenant: Tenant) -> None:
+        """Record what the status names when somebody put another certificate of ours into the Secret."""
+        former = str(view.certificate.status.get("serialNumber") or "")
+        if former and view.facts is not None and former != view.facts.serial:
+            await self._remember(view.certificate, tenant, former)
 
     async def _remember(self, certificate: ClientCertificate, tenant: Tenant, serial: str) -> None:
         """Record a certificate whose Secret is gone before a new one replaces it: it is still valid."""
@@ -236,7 +257,7 @@ class CertificateReconciler:
         except NotFoundError:
             return
         if finalizers or not meta.deleting:
-            self.context.world.observe(Kind.CERTIFICATE, body)
+            self.context.world.observe(Kind.CERTIFICATE, body, answer=True)
 
     async def _refuse(self, view: CertificateView, obstacle: Obstacle) -> float | None:
         refused = CertificateView(
@@ -292,22 +313,34 @@ class CertificateReconciler:
             if self._pending(broken, tenant):
                 self.context.queue.add(keys.authority(meta.namespace))
                 return 1.0
-            kept = [name for name in meta.finalizers if name != names.FINALIZER]
-            patch = {"metadata": {"finalizers": kept, "resourceVersion": meta.resource_version}}
-            await self.context.cluster.patch(Kind.CERTIFICATE, meta.namespace, meta.name, patch)
+            await self._release(broken)
             return None
+        if self._pending(broken, tenant) and tenant.obstacle is None:
+            self.context.queue.add(keys.authority(meta.namespace))
         status = broken_status(broken.status, meta, broken.error, now=self.context.now())
         if status_differs(broken.status, status):
             body = {"metadata": {"namespace": meta.namespace, "name": meta.name}, "status": status}
             await self.context.patch_status(Kind.CERTIFICATE, body, broken.status)
         return None
 
-    async def _release_in_ending_namespace(self, certificate: ClientCertificate | Broken) -> None:
-        """Let go of an object whose namespace ends: its CA is never trusted again, nothing needs revoking."""
+    async def _release_in_ending_namespace(self, certificate: ClientCertificate | Broken) -> float | None:
+        """Let go of an object whose namespace ends: its CA is never trusted again, nothing needs revoking.
+
+        A namespace that was not seen yet is no namespace that ends: look again.
+        """
         meta = certificate.meta
-        if meta.deleting and names.FINALIZER in meta.finalizers:
-            kept = [name for name in meta.finalizers if name != names.FINALIZER]
-            patch = {"metadata": {"finalizers": kept, "resourceVersion": meta.resource_version}}
+        if not meta.deleting or names.FINALIZER not in meta.finalizers:
+            return None
+        if self.context.world.namespaces.get("", meta.namespace) is None:
+            return 1.0
+        await self._release(certificate)
+        return None
+
+    async def _release(self, certificate: ClientCertificate | Broken) -> None:
+        meta = certificate.meta
+        kept = [name for name in meta.finalizers if name != names.FINALIZER]
+        patch = {"metadata": {"finalizers": kept, "resourceVersion": meta.resource_version}}
+        with contextlib.suppress(NotFoundError):
             await self.context.cluster.patch(Kind.CERTIFICATE, meta.namespace, meta.name, patch)
 
 
@@ -318,11 +351,10 @@ _ANNOUNCED = {
 }
 
 
-def _sign(certificate: ClientCertificate, tenant: Tenant, serial: int, context: Context) -> Issued:
-    assert tenant.authority is not None  # noqa: S101 - for the type checker; the caller has looked
+def _sign(certificate: ClientCertificate, authority: Authority, serial: int, context: Context) -> Issued:
     subject = certificate.subject
     return issue_client(
-        tenant.authority,
+        authority,
         subject=Subject(
             common_name=subject.common_name or "",
             organizations=subject.organizations,
@@ -342,6 +374,25 @@ def _sign(certificate: ClientCertificate, tenant: Tenant, serial: int, context: 
         serial=serial,
         now=context.now(),
     )
+
+
+def _was_in_conflict(certificate: ClientCertificate) -> bool:
+    """Say whether the Secret's name was taken when we looked last: then look before using up another index."""
+    return any(
+        condition.get("type") == ConditionType.ISSUED.value
+        and condition.get("reason") == Reason.SECRET_CONFLICT.value
+        for condition in conditions_of(certificate.status)
+    )
+
+
+@lru_cache(maxsize=2048)
+def _read(certificate_pem: str, ca_pem: str) -> tuple[CertificateFacts | None, bool]:
+    """Return a certificate's facts (None: it cannot be read), and whether the CA signed it; each is read once."""
+    try:
+        facts = read_certificate(certificate_pem)
+    except PkiError:
+        return None, False
+    return facts, bool(ca_pem) and is_signed_by(ca_pem, certificate_pem)
 
 
 def _conflict(certificate: ClientCertificate) -> Obstacle:

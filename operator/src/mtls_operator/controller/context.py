@@ -55,7 +55,7 @@ class Context:
         seen = self.world.written[kind].get(metadata.get("namespace", ""), metadata["name"])
         if not differs(document, seen.content if seen is not None else None):
             return False
-        self.world.observe(kind, await self.cluster.apply(document))
+        self.world.observe(kind, await self.cluster.apply(document), answer=True)
         return True
 
     async def remove(self, kind: Kind, namespace: str, name: str, *, owner_uid: str) -> None:
@@ -74,7 +74,7 @@ class Context:
             )
         except NotFoundError:
             return
-        self.world.observe(kind, answer)
+        self.world.observe(kind, answer, answer=True)
 
 
 def _written_kind(document: Document) -> Kind:

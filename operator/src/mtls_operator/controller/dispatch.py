@@ -40,8 +40,12 @@ class Dispatch:
             name = body["metadata"]["name"]
             self.discovery.set_namespace(name, self.context.world.namespace_uid(name))
 
-    def changed(self, kind: Kind, body: Mapping[str, Any], *, gone: bool) -> None:
-        """Queue what an event touches; ``gone``: the object was deleted."""
+    def changed(self, kind: Kind, body: Mapping[str, Any], *, gone: bool, listed: bool = False) -> None:
+        """Queue what an event touches; ``gone``: the object was deleted, ``listed``: it comes from a complete list."""
+        if listed:
+            self.context.world.listed(kind, body)
+        elif not gone and self.context.world.is_answer(kind, body):
+            return
         metadata = body["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         if gone:
@@ -55,7 +59,7 @@ class Dispatch:
         elif kind is Kind.POD:
             self._pod_changed(namespace, body)
         elif kind is Kind.NAMESPACE:
-            self.context.queue.add(keys.authority(name))
+            self._namespace_changed(name)
         else:
             self._written_changed(kind, body, gone=gone)
 
@@ -109,6 +113,15 @@ class Dispatch:
             self.discovery.set_namespace(name, world.namespace_uid(name))
         elif kind is Kind.CERTIFICATE:
             self.context.queue.forget(keys.certificate(namespace, name))
+
+    def _namespace_changed(self, name: str) -> None:
+        """Queue everything in a namespace: its objects may have been seen before it was, or before its end."""
+        queue, world = self.context.queue, self.context.world
+        queue.add(keys.authority(name))
+        for certificate in world.certificates.of(name):
+            queue.add(keys.certificate(name, certificate))
+        for host in world.hosts.of(name):
+            queue.add(keys.host(name, host))
 
     def _host_changed(self, namespace: str, name: str) -> None:
         queue, world = self.context.queue, self.context.world

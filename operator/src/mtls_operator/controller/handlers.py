@@ -90,7 +90,8 @@ def _register(
 
     async def event(event: Mapping[str, Any], **_: Any) -> None:
         on_first_event()
-        dispatch.changed(kind, event["object"], gone=event["type"] == "DELETED")
+        kind_of_event = event["type"]
+        dispatch.changed(kind, event["object"], gone=kind_of_event == "DELETED", listed=kind_of_event is None)
 
     kopf.index(*resource, registry=registry, id=f"see-{kind.plural}")(index)
     kopf.on.event(*resource, registry=registry, id=f"queue-{kind.plural}")(event)

@@ -13,7 +13,7 @@ from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.cluster import Kind
 from mtls_operator.controller.authorities import Tenant
 from mtls_operator.controller.world import Broken, World
-from mtls_operator.pki import PkiError, has_index, index_of, parse_serial, read_certificate
+from mtls_operator.pki import PkiError, format_serial, has_index, index_of, parse_serial, read_certificate
 from mtls_operator.plan.authority import CERTIFICATE_ROLE
 from mtls_operator.plan.ledger import Entry, Holder, Record
 
@@ -94,10 +94,14 @@ def _status_end(certificate: ClientCertificate | Broken) -> datetime | None:
 
 
 def _plausible(serial: str, tenant: Tenant) -> bool:
-    """Say whether our CA can have given out a serial number: its index was reserved."""
+    """Say whether our CA can have given out a serial number: it is written as we write it, its index was reserved.
+
+    While the CA is missing nobody knows what was reserved: nothing may be forgotten then.
+    """
     try:
         number = parse_serial(serial)
     except PkiError:
         return False
-    reserved = tenant.stored.next_index if tenant.stored is not None else 0
-    return has_index(number) and index_of(number) < reserved
+    if not has_index(number) or format_serial(number) != serial:
+        return False
+    return tenant.stored is None or index_of(number) < tenant.stored.next_index

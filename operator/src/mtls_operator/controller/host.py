@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
 from mtls_operator.api import names
-from mtls_operator.api.conditions import Condition, conditions_of, merge_conditions, ready, status_differs
+from mtls_operator.api.conditions import (
+    Condition,
+    condition_status,
+    conditions_of,
+    merge_conditions,
+    ready,
+    status_differs,
+)
 from mtls_operator.api.host import Host
 from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.cluster import Kind
@@ -45,6 +53,8 @@ _log = structlog.get_logger(__name__)
 POLL_SECONDS = 2.0
 #: When everything is current, it is still read this often: what is reported is what is there (G4).
 RECHECK_SECONDS = 300.0
+#: After a start proxies take this long to come back; until then a status that was right is left alone (G6).
+REJOIN_SECONDS = 10.0
 _NOTHING = Files("", "", "")
 
 
@@ -58,6 +68,7 @@ class HostState:
     rules: HostRules | None = None
     rollout: Rollout | None = None
     rules_deployed: bool = False
+    joining: bool = False
     last_good: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     polled: Mapping[str, float] = field(default_factory=dict)
 
@@ -72,6 +83,7 @@ class HostReconciler:
     watches: NamedWatches | None
     status_port: ProxyStatus
     states: dict[tuple[str, str], HostState] = field(default_factory=dict)
+    _started: datetime | None = None
 
     @property
     def discovery(self) -> Discovery:
@@ -91,9 +103,13 @@ class HostReconciler:
         tenant = await self.authorities.load(namespace)
         if tenant is None:
             return None
-        self.context.queue.add(keys.authority(namespace)) if tenant.publication is None else None
+        if tenant.publication is None and tenant.obstacle is None:
+            self.context.queue.add(keys.authority(namespace))
         state = self._state(host)
         view, serving = await self._bring_up(host, tenant, state)
+        state.joining = self._is_joining(host, view.rollout)
+        if state.joining:
+            return POLL_SECONDS
         await self._report(view)
         self._tell_rules(namespace, state)
         again = RECHECK_SECONDS if view.rollout.reason is None else POLL_SECONDS
@@ -101,6 +117,21 @@ class HostReconciler:
             again = RECHECK_SECONDS
         renewal = self.serving.renewal(host) if serving is not None else None
         return min(again, renewal) if renewal is not None else again
+
+    def joining(self, namespace: str, name: str) -> bool:
+        """Say whether the proxies of a host may still be on their way back to an operator that has just started."""
+        state = self.states.get((namespace, name))
+        return self._starting() and (state is None or state.rollout is None or state.joining)
+
+    def _starting(self) -> bool:
+        now = self.context.now()
+        if self._started is None:
+            self._started = now
+        return abs(now - self._started) < timedelta(seconds=REJOIN_SECONDS)
+
+    def _is_joining(self, host: Host, rollout: Rollout) -> bool:
+        was_deployed = condition_status(host.status, ConditionType.DEPLOYED) is True
+        return self._starting() and was_deployed and rollout.reason in _COMING_BACK
 
     async def _bring_up(
         self, host: Host, tenant: Tenant, state: HostState
@@ -316,6 +347,7 @@ class HostReconciler:
             self.context.queue.add(keys.rule(namespace, outcome.name))
 
 
+_COMING_BACK = (Reason.PROXY_DISCONNECTED, Reason.PROXY_PENDING, Reason.PENDING)
 _ON_THE_WAY = (Reason.PROXY_PENDING.value, Reason.PENDING.value, Reason.NO_PODS.value)
 
 

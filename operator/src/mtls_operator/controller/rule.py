@@ -22,14 +22,20 @@ class RuleReconciler:
     context: Context
     hosts: HostReconciler
 
-    async def reconcile(self, namespace: str, name: str) -> None:
-        """Bring the status of a rule up to date."""
+    async def reconcile(self, namespace: str, name: str) -> float | None:
+        """Bring the status of a rule up to date; return in how many seconds to look again."""
         world = self.context.world
         rule = world.rules.get(namespace, name)
         if rule is None or rule.meta.deleting:
-            return
+            return None
         previous = world.rule_statuses.get((namespace, name), {})
         existing = world.hosts.of(namespace)
+        if condition_status(previous, ConditionType.DEPLOYED) is True and any(
+            self.hosts.joining(namespace, host)
+            for host in existing
+            if not rule.host_names or host in rule.host_names
+        ):
+            return 1.0
         missing = [host for host in rule.host_names if host not in existing]
         view = RuleView(
             rule=rule,
@@ -40,10 +46,11 @@ class RuleReconciler:
         )
         status = status_of(view)
         if not status_differs(previous, status):
-            return
+            return None
         body = {"metadata": {"namespace": namespace, "name": name}, "status": status}
         await self.context.patch_status(Kind.RULE, body, previous)
         self._announce(rule, previous, status)
+        return None
 
     def _on_hosts(self, rule: Rule | BrokenRule) -> list[OnHost]:
         found = []

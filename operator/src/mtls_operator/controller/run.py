@@ -155,8 +155,7 @@ def _reconcilers(
     rule = RuleReconciler(context, hosts)
 
     async def rules(key: Key) -> float | None:
-        await rule.reconcile(key.namespace, key.name)
-        return None
+        return await rule.reconcile(key.namespace, key.name)
 
     return {
         Topic.INTERNAL: lambda _: own.reconcile(),

@@ -19,6 +19,7 @@ from mtls_operator.controller.context import Context
 from mtls_operator.pki import (
     AUTHORITY_ENTROPY,
     Authority,
+    PkiError,
     check_server_pair,
     is_issued_by,
     issue_server,
@@ -43,7 +44,7 @@ class ServingCertificates:
 
     context: Context
     _held: dict[str, Serving] = field(default_factory=dict)
-    _sources: dict[tuple[str, str], Body | None] = field(default_factory=dict)
+    _sources: dict[tuple[str, str], Body | None] = field(default_factory=dict, repr=False)
     _authorities: dict[tuple[str, str], Authority] = field(default_factory=dict)
 
     def source_changed(self, namespace: str, name: str) -> None:
@@ -58,7 +59,13 @@ class ServingCertificates:
         """Return the certificate to serve (None: there is none yet) and what is wrong with the wanted one."""
         held = self._held.get(host.meta.uid) or await self._stored(host)
         if host.tls_secret_name is None:
-            serving = await self._issued(host, namespace_uid, held)
+            try:
+                serving = await self._issued(host, namespace_uid, held)
+            except PkiError as error:
+                name = names.serving_ca_secret(host.meta.namespace)
+                where = self.context.settings.operator_namespace
+                problem = f"Secret {name} in namespace {where} is no usable CA: {error} Restore or delete it."
+                return held, (Trouble(Reason.INVALID_CA, problem),)
             self._held[host.meta.uid] = serving
             return serving, ()
         wanted, troubles = await self._copied(host, host.tls_secret_name)

@@ -6,7 +6,7 @@ Fed by kopf's index functions and by the answers to our own writes, whichever is
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -75,6 +75,11 @@ class Shelf(Generic[V]):
 
     by_namespace: dict[str, dict[str, V]] = field(default_factory=lambda: defaultdict(dict))
     versions: dict[tuple[str, str], int] = field(default_factory=dict)
+    answers: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def is_news(self, namespace: str, name: str, version: int) -> bool:
+        """Say whether a version was not seen yet."""
+        return version > self.versions.get((namespace, name), -1)
 
     def get(self, namespace: str, name: str) -> V | None:
         """Return a value, or None."""
@@ -101,6 +106,7 @@ class Shelf(Generic[V]):
         if version < self.versions.get((namespace, name), -1):
             return False
         self.versions.pop((namespace, name), None)
+        self.answers.pop((namespace, name), None)
         values = self.by_namespace.get(namespace)
         if values is not None:
             values.pop(name, None)
@@ -130,40 +136,65 @@ class World:
         seen = self.namespaces.get("", namespace)
         return None if seen is None or seen.ending else seen.uid
 
-    def observe(self, kind: Kind, body: Mapping[str, Any]) -> None:
-        """Take in an object as it was read, watched or answered."""
+    def observe(self, kind: Kind, body: Mapping[str, Any], *, answer: bool = False) -> None:
+        """Take in an object as it was read or watched, or as the ``answer`` to a write of ours."""
         namespace, name, version = _identity(body)
-        if kind is Kind.NAMESPACE:
-            ending = bool(body["metadata"].get("deletionTimestamp"))
-            self.namespaces.put("", name, version, Namespace(name, body["metadata"]["uid"], ending))
-        elif kind is Kind.HOST:
-            self.hosts.put(namespace, name, version, _host(body))
-        elif kind is Kind.CERTIFICATE:
-            self.certificates.put(namespace, name, version, _certificate(body))
-        elif kind is Kind.RULE:
-            if self.rules.put(namespace, name, version, _rule(body)):
-                self.rule_statuses[namespace, name] = body.get("status") or {}
-        elif kind is Kind.POD:
-            self.pods.put(namespace, name, version, _pod(body))
-        else:
-            self.written[kind].put(namespace, name, version, _written(kind, body))
+        shelf = self._shelf(kind)
+        if answer:
+            shelf.answers[namespace, name] = version
+        if not shelf.is_news(namespace, name, version):
+            return
+        shelf.put(namespace, name, version, _parse(kind, body))
+        if kind is Kind.RULE:
+            self.rule_statuses[namespace, name] = body.get("status") or {}
+
+    def listed(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        """Take in an object of a complete list: it counts even if it is older than what was seen.
+
+        A cluster that was restored from a backup goes back in its versions.
+        """
+        namespace, name, version = _identity(body)
+        shelf = self._shelf(kind)
+        if shelf.versions.get((namespace, name), -1) > version:
+            shelf.versions.pop((namespace, name))
+            self.observe(kind, body)
+
+    def is_answer(self, kind: Kind, body: Mapping[str, Any]) -> bool:
+        """Say whether an object is just what a write of ours was answered with: nothing new to anybody."""
+        namespace, name, version = _identity(body)
+        return self._shelf(kind).answers.get((namespace, name)) == version
+
+    def _shelf(self, kind: Kind) -> Shelf[Any]:
+        shelves: dict[Kind, Shelf[Any]] = {
+            Kind.NAMESPACE: self.namespaces,
+            Kind.HOST: self.hosts,
+            Kind.CERTIFICATE: self.certificates,
+            Kind.RULE: self.rules,
+            Kind.POD: self.pods,
+        }
+        return shelves[kind] if kind in shelves else self.written[kind]
 
     def forget(self, kind: Kind, body: Mapping[str, Any]) -> None:
         """Take in that an object was deleted."""
         namespace, name, version = _identity(body)
-        if kind is Kind.NAMESPACE:
-            self.namespaces.drop("", name, version)
-        elif kind is Kind.HOST:
-            self.hosts.drop(namespace, name, version)
-        elif kind is Kind.CERTIFICATE:
-            self.certificates.drop(namespace, name, version)
-        elif kind is Kind.RULE:
-            if self.rules.drop(namespace, name, version):
-                self.rule_statuses.pop((namespace, name), None)
-        elif kind is Kind.POD:
-            self.pods.drop(namespace, name, version)
-        else:
-            self.written[kind].drop(namespace, name, version)
+        if self._shelf(kind).drop(namespace, name, version) and kind is Kind.RULE:
+            self.rule_statuses.pop((namespace, name), None)
+
+
+def _parse(kind: Kind, body: Mapping[str, Any]) -> Any:
+    parsers: dict[Kind, Callable[[Mapping[str, Any]], Any]] = {
+        Kind.NAMESPACE: _namespace,
+        Kind.HOST: _host,
+        Kind.CERTIFICATE: _certificate,
+        Kind.RULE: _rule,
+        Kind.POD: _pod,
+    }
+    return parsers[kind](body) if kind in parsers else _written(kind, body)
+
+
+def _namespace(body: Mapping[str, Any]) -> Namespace:
+    metadata = body["metadata"]
+    return Namespace(metadata["name"], metadata["uid"], bool(metadata.get("deletionTimestamp")))
 
 
 def _identity(body: Mapping[str, Any]) -> tuple[str, str, int]:

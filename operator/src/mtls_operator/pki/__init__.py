@@ -22,7 +22,7 @@ from mtls_operator.pki.leaf import (
     issue_internal_server,
     issue_server,
 )
-from mtls_operator.pki.lineage import is_issued_by
+from mtls_operator.pki.lineage import is_issued_by, is_signed_by
 from mtls_operator.pki.revocation import (
     BITMAP_LIMIT,
     Revocation,
@@ -77,6 +77,7 @@ __all__ = [
     "index_of",
     "is_hostname",
     "is_issued_by",
+    "is_signed_by",
     "is_wildcard",
     "issue_client",
     "issue_internal_client",

@@ -27,7 +27,7 @@ class AuthorityUnusableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A CA as it is kept: its generation, the Secret around it, and the first index that is not reserved."""
+    """A CA as it is kept: its generation, the first index that is not reserved, and the Secret without its data."""
 
     authority: Authority
     generation: int
@@ -97,7 +97,12 @@ def read_stored(bodies: Iterable[Mapping[str, Any]], namespace: str) -> Stored |
         raise AuthorityUnusableError(
             f"Secret {name} in the operator's namespace is no usable CA: {error} Restore it from a backup."
         ) from error
-    return Stored(authority=authority, generation=generation, next_index=int(index), body=body)
+    return Stored(authority, generation, int(index), without_data(body))
+
+
+def without_data(body: Mapping[str, Any]) -> Document:
+    """Return a Secret without what is secret in it (guarantee G5)."""
+    return {key: value for key, value in body.items() if key not in ("data", "stringData")}
 
 
 def generation_of(name: str, namespace: str) -> int | None:

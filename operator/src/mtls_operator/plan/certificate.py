@@ -83,12 +83,12 @@ def next_step(view: CertificateView) -> Step:
 
 def state_of(view: CertificateView) -> CertificateState:
     """Return where the certificate stands; a change is pending until every proxy has acknowledged it (G4)."""
-    if view.facts is None:
+    revoked = view.record is not None and view.record.entry is Entry.REVOKED
+    if view.facts is None and not revoked and not (view.certificate.revoked and view.pending_records):
         return CertificateState.FAILED if view.obstacle is not None else CertificateState.PENDING
     before = view.certificate.status.get("state")
-    same = view.certificate.status.get("serialNumber") == view.facts.serial
-    revoked = view.record is not None and view.record.entry is Entry.REVOKED
-    if view.facts.not_after <= view.now:
+    same = view.facts is None or view.certificate.status.get("serialNumber") == view.facts.serial
+    if view.facts is not None and view.facts.not_after <= view.now:
         return CertificateState.EXPIRED
     if revoked or view.certificate.revoked:
         if revoked and (view.in_force or (same and before == CertificateState.REVOKED)):
@@ -101,12 +101,18 @@ def state_of(view: CertificateView) -> CertificateState:
 
 
 def status_of(view: CertificateView) -> dict[str, Any]:
-    """Return the whole status to write; fields without a value are left out."""
+    """Return the whole status to write; fields without a value are left out.
+
+    What was issued stays in the status when its Secret is gone or damaged: the certificate may be anywhere, and the
+    serial number is what revokes it (guarantee G3).
+    """
     certificate, facts = view.certificate, view.facts
     state = state_of(view)
     conditions = _conditions(view, state)
     status: dict[str, Any] = {"state": state.value}
-    if facts is not None:
+    if facts is None:
+        status |= {key: certificate.status[key] for key in _OF_ISSUED if key in certificate.status}
+    else:
         status |= {
             "serialNumber": facts.serial,
             "fingerprintSha256": facts.fingerprint_sha256,
@@ -119,6 +125,9 @@ def status_of(view: CertificateView) -> dict[str, Any]:
         status["revokedAt"] = format_timestamp(view.record.at)
     status["conditions"] = merge_conditions(conditions_of(certificate.status), conditions, now=view.now)
     return status
+
+
+_OF_ISSUED = ("serialNumber", "fingerprintSha256", "subject", "issuer", "notBefore", "notAfter")
 
 
 def _conditions(view: CertificateView, state: CertificateState) -> list[Condition]:
@@ -185,7 +194,7 @@ def _revoked(view: CertificateView, state: CertificateState, condition: MakeCond
 
 def _deployed(view: CertificateView, state: CertificateState, condition: MakeCondition) -> Condition:
     kind = ConditionType.DEPLOYED
-    if view.facts is None:
+    if state in (CertificateState.PENDING, CertificateState.FAILED):
         return condition(kind, Reason.PENDING, "There is no certificate yet.", status=False)
     if state is CertificateState.PENDING_REVOCATION:
         return condition(kind, Reason.REVOCATION_PENDING, _waiting(view), status=False)

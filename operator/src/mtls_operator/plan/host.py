@@ -31,7 +31,7 @@ from mtls_operator.envoy import (
 )
 from mtls_operator.pki import CertificateFacts
 from mtls_operator.plan.certificate import MakeCondition
-from mtls_operator.plan.epochs import next_epoch
+from mtls_operator.plan.epochs import credible, next_epoch
 from mtls_operator.plan.hostrules import HostRules
 from mtls_operator.plan.objects import Document, Owner, config_map, metadata, network_policy, secret
 from mtls_operator.plan.rollout import Files, Rollout
@@ -116,7 +116,8 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
         discovery_port=discovery.port,
         discovery_server_name=discovery.host,
     )
-    old = epoch_of(previous_script)
+    seen = [epoch for epoch in seen if credible(epoch, now=now) is not None]
+    old = credible(epoch_of(previous_script), now=now)
     epoch = old if old is not None else next_epoch(seen, now=now)
     script = _script(host, rules, trust, epoch=epoch)
     if script != previous_script or epoch < max(seen, default=0):
@@ -322,4 +323,4 @@ def _enforced(view: HostView, condition: MakeCondition) -> Condition:
         reason = view.rollout.reason or Reason.PENDING
         return condition(kind, reason, message, status=False)
     count = sum(rule.enabled for rule in view.rules.in_force)
-    return condition(kind, Reason.ENFORCED, f"{count} rules are in force.", status=True)
+    return condition(kind, Reason.ENFORCED, f"Rules in force: {count}.", status=True)

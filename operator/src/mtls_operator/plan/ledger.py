@@ -10,18 +10,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from mtls_operator.api.certificate import FINAL_REASONS, RevocationReason
 from mtls_operator.api.meta import Meta
 from mtls_operator.api.timestamp import format_timestamp, parse_timestamp
+from mtls_operator.pki import PkiError, format_serial, parse_serial
 
 #: A page is closed when the next line would pass this: a ConfigMap holds at most 1 MiB.
 PAGE_BYTES: Final = 700 * 1024
 #: Key of a page's ConfigMap.
 RECORDS_KEY: Final = "records.jsonl"
+#: Times are kept in whole seconds: the least difference that orders two records.
+_STEP: Final = timedelta(seconds=1)
 
 
 class Entry(StrEnum):
@@ -61,7 +64,7 @@ def decode(text: str) -> tuple[tuple[Record, ...], tuple[int, ...]]:
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             records.append(_record(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, PkiError):
             damaged.append(number)
     return tuple(records), tuple(damaged)
 
@@ -107,20 +110,22 @@ def due(ledger: Mapping[str, Record], holders: Iterable[Holder], *, now: datetim
     """Return the records that the objects ask for and that the ledger does not have yet.
 
     Revoked objects and deleted ones (unless they retain) revoke every certificate of theirs; objects that are no
-    longer revoked restore what they themselves revoked, unless the key is compromised.
+    longer revoked restore what they themselves revoked, unless the key is compromised. A record is always later
+    than the one before it for the same serial number, whatever the clock does: the order must survive a rollback.
     """
     records: list[Record] = []
     for holder in holders:
         for serial, not_after in holder.serials.items():
             if not_after <= now:
                 continue
-            entry = _wanted(ledger.get(serial), holder)
+            before = ledger.get(serial)
+            entry = _wanted(before, holder)
             if entry is not None:
                 records.append(
                     Record(
                         serial=serial,
                         entry=entry,
-                        at=now,
+                        at=now if before is None else max(now, before.at + _STEP),
                         not_after=not_after,
                         reason=_reason(holder),
                         owner="/".join(holder.meta.key),
@@ -133,11 +138,21 @@ def due(ledger: Mapping[str, Record], holders: Iterable[Holder], *, now: datetim
 def _wanted(record: Record | None, holder: Holder) -> Entry | None:
     revoked = record is not None and record.entry is Entry.REVOKED
     if holder.revokes:
-        return None if revoked else Entry.REVOKED
+        return None if revoked and not _graver(record, holder) else Entry.REVOKED
     if record is None:
         return Entry.KNOWN if holder.meta.deleting else None
     takes_back = holder.restorable and not holder.meta.deleting and may_restore(record, holder.meta.uid)
     return Entry.RESTORED if revoked and takes_back else None
+
+
+def _graver(record: Record | None, holder: Holder) -> bool:
+    """Say whether a revoked object now says that its key is compromised: that makes its revocation final."""
+    return (
+        record is not None
+        and holder.revoked
+        and holder.reason in FINAL_REASONS
+        and record.reason not in FINAL_REASONS
+    )
 
 
 def may_restore(record: Record, owner_uid: str) -> bool:
@@ -167,6 +182,11 @@ def _line(record: Record) -> str:
 
 
 def _record(document: Mapping[str, str]) -> Record:
+    """Read one line; raise one of several errors when it is damaged."""
+    if format_serial(parse_serial(document["serial"])) != document["serial"]:
+        raise ValueError(document["serial"])
+    if not all(isinstance(document[key], str) for key in ("owner", "ownerUid")):
+        raise TypeError(document)
     return Record(
         serial=document["serial"],
         entry=Entry(document["entry"]),

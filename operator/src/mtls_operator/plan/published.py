@@ -30,7 +30,7 @@ from mtls_operator.pki import (
     sign_crl,
 )
 from mtls_operator.pki import RevocationReason as PkiReason
-from mtls_operator.plan.epochs import next_epoch
+from mtls_operator.plan.epochs import credible, next_epoch
 from mtls_operator.plan.ledger import Entry, Record
 
 #: What the parts for people and other gateways may take of a ConfigMap's 1 MiB; the proxies' part always stays.
@@ -44,7 +44,8 @@ CRL_RENEWAL: Final = timedelta(days=1)
 class Publication:
     """The content of ``mtls-revocation``, and what the proxies must acknowledge.
 
-    ``left_out`` names the readable parts that did not fit; ``renew_at`` is when the list must be signed anew.
+    ``serials`` are those that it revokes. ``left_out`` names the readable parts that did not fit; ``renew_at`` is
+    when the list must be signed anew.
     """
 
     data: Mapping[str, str]
@@ -52,6 +53,7 @@ class Publication:
     version: str
     epoch: int
     renew_at: datetime
+    serials: frozenset[str]
     left_out: tuple[str, ...] = ()
 
 
@@ -128,7 +130,8 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
         ScriptError: the generated script does not load; what is published stays as it is.
     """
     issuers = (IssuerRevocations(authority.digest, _bits(revoked, next_index=next_index)),)
-    old = epoch_of(previous.get(names.REVOCATION_KEY, ""))
+    seen = [epoch for epoch in seen if credible(epoch, now=now) is not None]
+    old = credible(epoch_of(previous.get(names.REVOCATION_KEY, "")), now=now)
     epoch = old if old is not None else next_epoch(seen, now=now)
     script = revocation_script(epoch=epoch, issuers=issuers)
     if script != previous.get(names.REVOCATION_KEY) or epoch < max(seen, default=0):
@@ -151,6 +154,7 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
         version=script_version(script),
         epoch=epoch,
         renew_at=signed_at + CRL_RENEWAL,
+        serials=frozenset(revocation.serial for revocation in revoked),
         left_out=tuple(left_out),
     )
 

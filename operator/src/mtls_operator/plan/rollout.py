@@ -120,19 +120,25 @@ def _verdict(wanted: Wanted, counted: Sequence[Proxy]) -> tuple[Reason | None, s
     if bare:
         return (
             Reason.PODS_WITHOUT_PROXY,
-            f"{_named(bare)} run without the sidecar and are not protected: delete them to get it.",
+            f"Without the sidecar and so not protected: {_named(bare)}; delete it, its replacement gets one.",
         )
     for proxy in counted:
         for state, version in ((proxy.rules, wanted.rules), (proxy.revocation, wanted.revocation)):
             if state is not None and state.connected and state.error and state.version != version:
-                return Reason.PROXY_REJECTED, f"{proxy.pod.name} refused the configuration: {state.error}"
+                return Reason.PROXY_REJECTED, f"Pod {proxy.pod.name} refused the configuration: {state.error}"
     away = [proxy for proxy in counted if not proxy.connected]
+    lost = [proxy for proxy in away if proxy.rules is not None or proxy.revocation is not None]
+    if lost:
+        return (
+            Reason.PROXY_DISCONNECTED,
+            f"Not connected to the operator since {_since(lost)}, following the ConfigMaps: {_named(lost)}.",
+        )
     if away:
-        return Reason.PROXY_DISCONNECTED, f"{_named(away)} {_since(away)}; they follow the ConfigMaps."
+        return Reason.PROXY_PENDING, f"Waiting for a connection, following the ConfigMaps: {_named(away)}."
     late = [proxy for proxy in counted if not _current(proxy, wanted)]
     if late:
         return Reason.PROXY_PENDING, f"Waiting for {_named(late)} to report {_missing(late[0], wanted)}."
-    return None, f"All {len(counted)} proxies report the current configuration."
+    return None, f"Reported current: {len(counted)} of {len(counted)} proxies."
 
 
 def _current(proxy: Proxy, wanted: Wanted) -> bool:
@@ -161,14 +167,12 @@ def _missing(proxy: Proxy, wanted: Wanted) -> str:
     return "the current " + " and ".join(words[part] for part in late) + " (files take up to two minutes)"
 
 
-def _since(away: Sequence[Proxy]) -> str:
-    times = [state.since for proxy in away for state in (proxy.rules, proxy.revocation) if state is not None]
-    if not times:
-        return "have not connected to the operator yet"
-    return f"are not connected to the operator since {format_timestamp(min(times))}"
+def _since(lost: Sequence[Proxy]) -> str:
+    times = [state.since for proxy in lost for state in (proxy.rules, proxy.revocation) if state is not None]
+    return format_timestamp(min(times))
 
 
 def _named(proxies: Sequence[Proxy]) -> str:
     named = ", ".join(sorted(proxy.pod.name for proxy in proxies)[:_NAMED])
     more = len(proxies) - _NAMED
-    return f"pods {named}" + (f" and {more} more" if more > 0 else "")
+    return f"pod {named}" + (f" and {more} more" if more > 0 else "")

@@ -14,7 +14,6 @@ from mtls_operator.api.rule import Rule
 from mtls_operator.plan.hostrules import BrokenRule, Standing, compile_rule
 from mtls_operator.rules import RuleError
 
-
 #: The schema takes 65 536 characters; the longest simple form expands to more.
 _PREVIEW = 65_000
 
@@ -108,4 +107,8 @@ def _deployed(view: RuleView, meta: Meta) -> Condition:
         return condition(
             Reason.LAST_GOOD_IN_FORCE, "The last good version is in force, not this one.", status=False
         )
-    return condition(Reason.DEPLOYED, f"In force on every proxy of {len(view.hosts)} hosts.", status=True)
+    return condition(
+        Reason.DEPLOYED,
+        f"In force on every proxy of host {', '.join(sorted(on.host for on in view.hosts))}.",
+        status=True,
+    )

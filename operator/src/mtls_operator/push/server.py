@@ -57,6 +57,7 @@ class DiscoveryServer:
         self._calls: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
         self._waking = False
+        self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._rotation: Rotation | None = None
@@ -74,14 +75,16 @@ class DiscoveryServer:
         if self._thread is not None:
             raise StartError("the discovery server was started before")
         check(credentials, now=self._clock())
-        self._rotation = Rotation(credentials)
-        bound: Future[int] = Future()
+        rotation, bound = Rotation(credentials), Future[int]()
         thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(bound)), name="mtls-discovery", daemon=True
+            target=lambda: asyncio.run(self._serve(rotation, bound)), name="mtls-discovery", daemon=True
         )
         thread.start()
-        port = bound.result(_START_SECONDS)
-        self._thread = thread
+        try:
+            port = bound.result(_START_SECONDS)
+        except TimeoutError as error:
+            raise StartError(f"the discovery server did not start within {_START_SECONDS:.0f} s") from error
+        self._rotation, self._thread = rotation, thread
         return port
 
     def rotate(self, credentials: ServerCredentials) -> None:
@@ -174,6 +177,8 @@ class DiscoveryServer:
 
     def _enqueue(self, change: Callable[[], None]) -> None:
         """Note a change for the server's loop and wake it, once for all changes that it has not taken yet."""
+        if self._ended:
+            return
         self._calls.append(change)
         if self._loop is not None and not self._waking:
             self._waking = True
@@ -190,12 +195,12 @@ class DiscoveryServer:
             except Exception:
                 log.exception("a change was not taken")
 
-    async def _serve(self, bound: Future[int]) -> None:
+    async def _serve(self, rotation: Rotation, bound: Future[int]) -> None:
         server = grpc.aio.server(options=server_options(self._limits))
         try:
             streams = Streams(self._registry, self._limits)
             server.add_generic_rpc_handlers((service(streams),))
-            port = self._bind(server)
+            port = self._bind(server, rotation)
             await server.start()
         except Exception as error:  # noqa: BLE001 - `start` raises it in the caller's thread
             bound.set_exception(error)
@@ -203,11 +208,9 @@ class DiscoveryServer:
         await self._run(server, lambda: bound.set_result(port))
         await asyncio.wait_for(streams.finished(), _STOP_SECONDS)
 
-    def _bind(self, server: Any) -> int:
-        if self._rotation is None:
-            raise StartError("no credentials")
+    def _bind(self, server: Any, rotation: Rotation) -> int:
         try:
-            port: int = server.add_secure_port(self._address, self._rotation.server_credentials())
+            port: int = server.add_secure_port(self._address, rotation.server_credentials())
         except RuntimeError as error:
             raise StartError(f"the discovery server cannot listen on {self._address}") from error
         if port == 0:
@@ -225,7 +228,7 @@ class DiscoveryServer:
         self._registry.stop()
         await server.stop(grace)
         with self._lock:
-            self._loop = None
+            self._loop, self._ended = None, True
             self._calls.clear()
 
     def _request_stop(self, grace: float) -> None:

@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 _MILLISECONDS: Final = 1000
 #: A proxy opens two streams on one connection; more only while it reconnects.
 _STREAMS_PER_CONNECTION: Final = 8
+#: Ends that need nobody's attention.
+_ORDINARY: Final = frozenset({Code.GONE, Code.REPLACED})
 
 
 @dataclass(slots=True)
@@ -123,8 +125,8 @@ class Streams:
     def _start(self, stream: _Stream, operation: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a read or write that nobody cancels.
 
-        In grpc.aio (1.85), cancelling one frees memory that gRPC's core still writes to when a message arrives:
-        the process crashes. Left alone, each ends by itself, at the latest when its connection does.
+        In grpc.aio (1.85), cancelling a read frees the memory that gRPC's core will write the next message to.
+        Left alone, each operation ends by itself, at the latest when its connection does.
         """
         task = asyncio.create_task(operation)
         self._operations.add(task)
@@ -170,7 +172,8 @@ def service(streams: Streams) -> Any:
 
 async def _abort(context: Any, close: Close) -> None:
     if close.code is not Code.DONE:
-        log.info("stream ended", code=close.code.value, reason=close.message, peer=context.peer())
+        tell = log.debug if close.code in _ORDINARY else log.info
+        tell("stream ended", code=close.code.value, reason=close.message, peer=context.peer())
         await context.abort(grpc.StatusCode[close.code.value], close.message)
 
 

@@ -1,0 +1,167 @@
+"""An MTLSRule from its text to the proxies, and its last good version: G1, G2 and G4."""
+
+from __future__ import annotations
+
+from tests.feature.harness import Lab
+from tests.support.builders import NAMESPACE, host, pod, rule
+
+from mtls_operator.api import names
+from mtls_operator.cluster import Kind
+
+BROKEN = 'http.host eq "a" and and ssl'
+
+
+def _script(lab: Lab, name: str = "api") -> str:
+    return str(lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, f"mtls-host-{name}")["data"][names.RULES_KEY])
+
+
+def _rule_condition(lab: Lab, of_type: str, name: str = "admin") -> tuple[str, str, str]:
+    return lab.condition(Kind.RULE, name, of_type)
+
+
+async def _in_force(lab: Lab, *rules: dict[str, object]) -> None:
+    lab.cluster.make(host())
+    for body in rules:
+        lab.cluster.make(body)
+    await lab.start()
+    lab.run_pod(pod())
+    await lab.settle()
+    await lab.pass_time(seconds=3)
+
+
+async def test_a_rule_is_deployed_when_every_proxy_runs_it(lab: Lab) -> None:
+    await _in_force(lab, rule())
+    assert _rule_condition(lab, "Accepted")[:2] == ("True", "Accepted")
+    assert _rule_condition(lab, "Deployed")[:2] == ("True", "Deployed")
+    assert lab.status(Kind.RULE, "admin")["hosts"] == [{"name": "api", "deployed": True}]
+
+
+async def test_the_simple_form_is_shown_as_the_expression_that_it_stands_for(lab: Lab) -> None:
+    await _in_force(lab, rule())
+    preview = lab.status(Kind.RULE, "admin")["expression"]
+    assert preview.startswith("(((not cf.tls_client_auth.cert_verified)")
+    assert '{"/admin"}' in preview
+
+
+async def test_a_rule_without_any_host_says_so(lab: Lab) -> None:
+    lab.cluster.make(rule())
+    await lab.start()
+    await lab.settle()
+    assert _rule_condition(lab, "Deployed")[:2] == ("False", "NoHosts")
+
+
+async def test_a_rule_for_a_host_that_does_not_exist_names_it(lab: Lab) -> None:
+    await _in_force(lab, rule(hostRefs=[{"name": "typo"}]))
+    status, reason, message = _rule_condition(lab, "Deployed")
+    assert (status, reason) == ("False", "HostNotFound")
+    assert "typo" in message
+
+
+async def test_a_mistake_is_shown_with_line_column_and_caret(lab: Lab) -> None:
+    await _in_force(lab, rule(expression=BROKEN))
+    status, reason, message = _rule_condition(lab, "Accepted")
+    assert (status, reason) == ("False", "InvalidExpression")
+    assert "line 1, column 22" in message
+    assert "\n                     ^^^" in message
+    assert "never compiled" in message
+
+
+async def test_a_block_rule_that_never_compiled_keeps_its_host_from_ready(lab: Lab) -> None:
+    """G1's one exception says so."""
+    await _in_force(lab, rule(), rule("wrong", expression=BROKEN))
+    assert lab.condition(Kind.HOST, "api", "Enforced")[:2] == ("False", "RuleNeverCompiled")
+    assert lab.condition(Kind.HOST, "api", "Ready")[:2] == ("False", "RuleNeverCompiled")
+    assert "/admin" in _script(lab)
+
+
+async def test_a_rule_that_stops_compiling_keeps_its_last_good_version(lab: Lab) -> None:
+    """G2."""
+    await _in_force(lab, rule(), rule("other", match={"paths": ["/other"]}))
+    before = _script(lab)
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "admin", {"spec": {"match": None, "expression": BROKEN}})
+    await lab.settle()
+    assert _script(lab) == before
+    assert _rule_condition(lab, "Accepted")[:2] == ("False", "InvalidExpression")
+    assert "last good version stays in force" in _rule_condition(lab, "Accepted")[2]
+    assert lab.condition(Kind.HOST, "api", "Ready")[0] == "True"
+    assert _rule_condition(lab, "Ready", "other")[0] == "True"
+
+
+async def test_the_last_good_version_survives_a_restart(lab: Lab) -> None:
+    """G2 and G7."""
+    await _in_force(lab, rule())
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "admin", {"spec": {"match": None, "expression": BROKEN}})
+    await lab.settle()
+    before = _script(lab)
+    await lab.restart()
+    await lab.settle()
+    await lab.pass_time(seconds=12)
+    assert _script(lab) == before
+    assert "last good version stays in force" in _rule_condition(lab, "Accepted")[2]
+
+
+async def test_a_rule_that_breaks_while_the_operator_is_away_keeps_its_last_good_version(lab: Lab) -> None:
+    await _in_force(lab, rule())
+    before = _script(lab)
+    await lab.stop()
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "admin", {"spec": {"match": None, "expression": BROKEN}})
+    await lab.start()
+    await lab.settle()
+    assert _script(lab) == before
+
+
+async def test_a_rule_made_again_under_the_same_name_does_not_inherit_a_last_good_version(lab: Lab) -> None:
+    await _in_force(lab, rule())
+    lab.cluster.remove(Kind.RULE, NAMESPACE, "admin")
+    lab.cluster.make(rule(expression=BROKEN))
+    await lab.settle()
+    assert "never compiled" in _rule_condition(lab, "Accepted")[2]
+    assert lab.condition(Kind.HOST, "api", "Enforced")[:2] == ("False", "RuleNeverCompiled")
+
+
+async def test_a_mended_rule_comes_into_force(lab: Lab) -> None:
+    await _in_force(lab, rule(expression=BROKEN))
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "admin", {"spec": {"expression": 'http.host eq "mended"'}})
+    await lab.settle()
+    assert "mended" in _script(lab)
+    assert _rule_condition(lab, "Ready")[0] == "True"
+
+
+async def test_a_deleted_rule_leaves_the_script(lab: Lab) -> None:
+    await _in_force(lab, rule())
+    lab.cluster.remove(Kind.RULE, NAMESPACE, "admin")
+    await lab.settle()
+    assert '"/admin"' not in _script(lab)
+    assert lab.condition(Kind.HOST, "api", "Enforced")[:2] == ("False", "NoRules")
+
+
+async def test_a_disabled_rule_decides_nothing_and_says_so(lab: Lab) -> None:
+    await _in_force(lab, rule(enabled=False))
+    assert '"/admin"' not in _script(lab)
+    assert _rule_condition(lab, "Deployed")[:2] == ("True", "Disabled")
+    assert lab.condition(Kind.HOST, "api", "Enforced")[:2] == ("False", "NoRules")
+
+
+async def test_a_rule_that_moves_to_another_host_leaves_the_first(lab: Lab) -> None:
+    lab.cluster.make(host("web"))
+    await _in_force(lab, rule(hostRefs=[{"name": "api"}]))
+    assert '"/admin"' in _script(lab, "api")
+    assert '"/admin"' not in _script(lab, "web")
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "admin", {"spec": {"hostRefs": [{"name": "web"}]}})
+    await lab.settle()
+    assert '"/admin"' not in _script(lab, "api")
+    assert '"/admin"' in _script(lab, "web")
+
+
+async def test_a_change_of_one_rule_reaches_a_connected_proxy_and_its_status(lab: Lab) -> None:
+    await _in_force(lab, rule())
+    proxy = next(iter(lab.proxies.values()))
+    before = proxy.runs[names.RULES_FILTER]
+    proxy.obedient = False
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "admin", {"spec": {"match": {"paths": ["/changed"]}}})
+    await lab.settle()
+    assert _rule_condition(lab, "Deployed")[:2] == ("False", "HostNotReady")
+    lab.ack(proxy)
+    await lab.settle()
+    assert proxy.runs[names.RULES_FILTER] != before
+    assert _rule_condition(lab, "Deployed")[0] == "True"

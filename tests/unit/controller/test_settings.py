@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from mtls_operator.controller.settings import Settings, SettingsError, from_environ
+
+
+def test_without_variables_everything_has_a_default() -> None:
+    assert from_environ({}) == Settings()
+
+
+def test_each_field_is_read_from_its_variable() -> None:
+    settings = from_environ({"MTLS_OPERATOR_NAMESPACE": "ops", "MTLS_WORKERS": "3", "MTLS_LOG_FORMAT": "console"})
+    assert (settings.operator_namespace, settings.workers, settings.log_format) == ("ops", 3, "console")
+
+
+def test_an_empty_variable_counts_as_missing() -> None:
+    assert from_environ({"MTLS_OPERATOR_NAMESPACE": " "}) == Settings()
+
+
+def test_the_discovery_host_is_the_full_name_of_the_service() -> None:
+    settings = from_environ({"MTLS_OPERATOR_NAMESPACE": "ops", "MTLS_CLUSTER_DOMAIN": "example.org"})
+    assert settings.discovery_host == "mtls-operator.ops.svc.example.org"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("MTLS_WORKERS", "many"), ("MTLS_LOG_FORMAT", "xml"), ("MTLS_LOG_LEVEL", "chatty")],
+)
+def test_a_value_that_does_not_fit_is_refused_by_name(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=variable):
+        from_environ({variable: value})
