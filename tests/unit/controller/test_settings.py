@@ -10,12 +10,14 @@ def test_without_variables_everything_has_a_default() -> None:
 
 
 def test_each_field_is_read_from_its_variable() -> None:
-    settings = from_environ({"MTLS_OPERATOR_NAMESPACE": "ops", "MTLS_WORKERS": "3", "MTLS_LOG_FORMAT": "console"})
+    settings = from_environ(
+        {"MTLS_OPERATOR_NAMESPACE": "ops", "MTLS_WORKERS": "3", "MTLS_LOG_FORMAT": "console"}
+    )
     assert (settings.operator_namespace, settings.workers, settings.log_format) == ("ops", 3, "console")
 
 
-def test_an_empty_variable_counts_as_missing() -> None:
-    assert from_environ({"MTLS_OPERATOR_NAMESPACE": " "}) == Settings()
+def test_no_webhook_configuration_is_said_by_an_empty_variable() -> None:
+    assert from_environ({"MTLS_WEBHOOK_CONFIGURATION": ""}).webhook_configuration == ""
 
 
 def test_the_discovery_host_is_the_full_name_of_the_service() -> None:

@@ -41,12 +41,16 @@ def _holder(**changes: Any) -> Holder:
     return Holder(meta=meta, **(fields | changes))
 
 
-def _due(record: Record | None, holder: Holder, *, now: datetime = NOW) -> list[tuple[Entry, RevocationReason]]:
+def _due(
+    record: Record | None, holder: Holder, *, now: datetime = NOW
+) -> list[tuple[Entry, RevocationReason]]:
     ledger = {} if record is None else {record.serial: record}
     return [(found.entry, found.reason) for found in due(ledger, [holder], now=now)]
 
 
-_moments = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001 - hypothesis adds the zone
+_moments = st.datetimes(
+    min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)
+).map(
     lambda moment: moment.replace(microsecond=0)
 )
 _records = st.builds(

@@ -84,7 +84,12 @@ def test_a_refusal_is_told_in_the_proxys_own_words() -> None:
 
 
 def test_the_counts_are_those_of_the_proxies_that_can_answer() -> None:
-    proxies = [_proxy(), _proxy("b", rules=_stream("r1")), _proxy("c", **CUT_OFF), _proxy("d", injected=False)]
+    proxies = [
+        _proxy(),
+        _proxy("b", rules=_stream("r1")),
+        _proxy("c", **CUT_OFF),
+        _proxy("d", injected=False),
+    ]
     verdict = roll_out(WANTED, [*proxies, _proxy("gone", running=False, **CUT_OFF)])
     assert (verdict.pods, verdict.injected, verdict.connected, verdict.current) == (4, 3, 3, 2)
 

@@ -82,9 +82,7 @@ class Internal:
         """Keep the webhook's certificate fresh and the webhook configuration pointing at our CA."""
         context = self.context
         left = await self._ensure_webhook_certificate()
-        name = context.settings.webhook_configuration
-        if name:
-            await self._trust_webhook(name)
+        await self._trust_webhook(context.settings.webhook_configuration)
         return max(60.0, min(left, 300.0))
 
     async def _ensure_webhook_certificate(self) -> float:

@@ -24,7 +24,7 @@ class Settings:
     discovery_bind: str = "0.0.0.0"
     #: Service of the webhook, whose certificate the operator makes.
     webhook_service: str = names.WEBHOOK_SERVICE
-    #: MutatingWebhookConfiguration whose ``caBundle`` the operator sets; empty: none.
+    #: MutatingWebhookConfiguration whose ``caBundle`` the operator sets.
     webhook_configuration: str = names.WEBHOOK_CONFIGURATION
     #: Port of ``/healthz`` and ``/readyz``.
     health_port: int = 8081
@@ -62,7 +62,7 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
     for entry in fields(Settings):
         variable = f"MTLS_{entry.name.upper()}"
         text = environ.get(variable)
-        if text is None:
+        if text is None or not text.strip():
             continue
         read.values[entry.name] = _number(variable, text) if isinstance(entry.default, int) else text.strip()
     settings = Settings(**read.values)  # type: ignore[arg-type]  # each value was read by the type of its default
