@@ -84,7 +84,7 @@ class Discovery:
     def set_pod(self, pod: PushedPod) -> None:
         self.pods[pod.uid] = pod
 
-    def remove_pod(self, namespace: str, uid: str) -> None:
+    def remove_pod(self, namespace: str, uid: str) -> None:  # noqa: ARG002 - as the real one
         self.pods.pop(uid, None)
 
     def set_namespace(self, namespace: str, uid: str | None) -> None:
@@ -123,7 +123,7 @@ class StatusPort:
 
     lab: Lab
 
-    async def read(self, address: str, path: str) -> str | None:
+    async def read(self, address: str, path: str) -> str | None:  # noqa: ARG002 - as the real one
         await asyncio.sleep(0.001)
         proxy = next((one for one in self.lab.proxies.values() if one.address == address), None)
         if proxy is None:
@@ -281,7 +281,7 @@ class Lab:
             serving=serving,
             workers=workers,
             metrics=metrics,
-            feed=Feed(lambda *event: process.deliver(*event), self.delays),
+            feed=Feed(lambda *event: process.deliver(*event), self.delays),  # noqa: PLW0108 - not bound yet
         )
         self.process = process
         self.processes.append(process)

@@ -108,3 +108,20 @@ def test_a_server_that_never_started_cannot_rotate_but_can_stop(
     with pytest.raises(StartError):
         server.rotate(authority.server())
     server.stop(0.0)
+
+
+def test_rotations_during_many_handshakes_break_none_of_them(
+    serve: Serve, play: Play, authority: InternalAuthority
+) -> None:
+    """GRPC frees the old credentials while other handshakes are about to use them, if it is let."""
+    served = serve()
+    pods = [Pod(NAMESPACE, f"web-{number}", f"uid-{number}", "api") for number in range(60)]
+    served.server.publish(Scope(NAMESPACE, "api"), rules("v1"))
+    proxies = []
+    for number, pod in enumerate(pods):
+        served.server.set_pod(pod)
+        if number % 10 == 0:
+            served.server.rotate(authority.server())
+        proxies.append(play(served.port))
+        proxies[-1].send(names.node_id(pod.namespace, pod.name, pod.uid))
+    assert {each.read().version for each in proxies} == {"v1"}

@@ -16,8 +16,8 @@ def test_each_field_is_read_from_its_variable() -> None:
     assert (settings.operator_namespace, settings.workers, settings.log_format) == ("ops", 3, "console")
 
 
-def test_no_webhook_configuration_is_said_by_an_empty_variable() -> None:
-    assert from_environ({"MTLS_WEBHOOK_CONFIGURATION": ""}).webhook_configuration == ""
+def test_an_empty_variable_counts_as_missing() -> None:
+    assert from_environ({"MTLS_OPERATOR_NAMESPACE": " ", "MTLS_WORKERS": ""}) == Settings()
 
 
 def test_the_discovery_host_is_the_full_name_of_the_service() -> None:

@@ -206,7 +206,7 @@ class DiscoveryServer:
             bound.set_exception(error)
             return
         await self._run(server, lambda: bound.set_result(port))
-        await asyncio.wait_for(streams.finished(), _STOP_SECONDS)
+        await streams.finished(_STOP_SECONDS)
 
     def _bind(self, server: Any, rotation: Rotation) -> int:
         try:

@@ -86,9 +86,10 @@ class Streams:
         finally:
             self._registry.release(session)
 
-    async def finished(self) -> None:
-        """Wait until no read and no write is left; they end when the server has stopped."""
-        await asyncio.gather(*self._operations, return_exceptions=True)
+    async def finished(self, timeout: float) -> None:  # noqa: ASYNC109 - cancels nothing, unlike a timeout around it
+        """Wait until no read and no write is left: they end when the server has stopped."""
+        if self._operations:
+            await asyncio.wait(self._operations, timeout=timeout)
 
     async def _serve(self, stream: _Stream) -> None:
         try:
