@@ -253,3 +253,40 @@ async def test_the_list_for_other_gateways_never_grows_old(lab: Lab) -> None:
     await lab.pass_time(days=2)
     after = lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, names.REVOCATION_CONFIGMAP)["data"][names.CRL_KEY]
     assert after != before
+
+
+@pytest.mark.parametrize("moment", [Kind.SECRET, Kind.EVENT])
+async def test_an_edit_between_two_writes_of_ours_is_not_lost(lab: Lab, moment: Kind) -> None:
+    """The answer to our own status write carries the user's edit, too; its own event must still count."""
+    await lab.start()
+    done: list[str] = []
+
+    def edit(kind: Kind, event: str, body: dict[str, object]) -> None:
+        if not done and event == "ADDED" and kind is moment and "gateway" in str(body["metadata"]):
+            done.append(event)
+            _revoke(lab)
+
+    lab.cluster.watch({moment: ""}, edit)
+    lab.cluster.make(certificate("gateway"))
+    await lab.settle(failures=True)
+    assert done
+    assert lab.is_refused(lab.serial())
+    assert lab.state() == "Revoked"
+
+
+async def test_a_burst_of_revocations_becomes_few_writes(lab: Lab) -> None:
+    """One revocation waits for nothing, a hundred become a few writes."""
+    await lab.start()
+    lab.cluster.make(host())
+    for number in range(60):
+        lab.cluster.make(certificate(f"c{number}"))
+    await lab.settle()
+    lab.run_pod(pod())
+    await lab.settle()
+    lab.writes()
+    for number in range(60):
+        _revoke(lab, f"c{number}")
+    await lab.settle(failures=True)
+    assert all(lab.state(f"c{number}") == "Revoked" for number in range(60))
+    shared = [w for w in lab.writes() if w.kind is Kind.CONFIG_MAP]
+    assert len(shared) <= 8

@@ -1,7 +1,9 @@
 """The port's real client: plain JSON over the Kubernetes client's own connection and credentials.
 
 It does not use the client's generated models: thousands of certificates would spend their time in them.
-Concurrency of writes is bounded, since the API server's fairness is not a reason to flood it.
+Concurrency of writes is bounded, since the API server's fairness is not a reason to flood it. An answer that says
+success and is not what was asked for (a proxy's page, a truncated body) is no answer: read as an empty list it
+would be a ledger without revocations.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _MERGE = "application/merge-patch+json"
 _PAGE = 500
 _OK = range(200, 300)
+_EXCERPT = 200
+#: No answer came, or the credentials for asking could not be read (a token file that is being replaced).
+_UNANSWERED = (aiohttp.ClientError, TimeoutError, OSError, kubernetes_config.ConfigException)
 
 
 class KubernetesCluster:
@@ -64,8 +69,8 @@ class KubernetesCluster:
             query["labelSelector"] = labels
         while True:
             page = await self._request("GET", kind.path(namespace), query=query)
-            items.extend(page.get("items") or [])
-            token = page.get("metadata", {}).get("continue")
+            items.extend(_items(page, kind.path(namespace)))
+            token = (page.get("metadata") or {}).get("continue")
             if not token:
                 break
             query["continue"] = token
@@ -136,12 +141,12 @@ class KubernetesCluster:
             )
             stream = response.response
             if response.status not in _OK:
-                answer = _decode(await response.read())
+                answer = _decode(await response.read()) or {}
                 raise error_for(response.status, str(answer.get("reason", "")), f"watch {path}")
             async with stream:
                 async for line in stream.content:
-                    yield str(_decode(line).get("type", ""))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                    yield str((_decode(line) or {}).get("type", ""))
+        except (*_UNANSWERED, ValueError) as error:  # ValueError: a line longer than any object
             raise UnavailableError(f"watch {path}: {type(error).__name__}: {error}") from error
 
     async def _write(
@@ -175,11 +180,17 @@ class KubernetesCluster:
                 _request_timeout=self._timeout,
             )
             text = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except _UNANSWERED as error:
             raise UnavailableError(f"{method} {path}: {type(error).__name__}: {error}") from error
         answer = _decode(text)
         if response.status in _OK:
+            if answer is None:
+                raise UnavailableError(
+                    f"{method} {path}: status {response.status} without a JSON object", status=response.status
+                )
             return answer
+        if answer is None:
+            answer = {"message": text[:_EXCERPT].decode("utf-8", "replace")}
         message = str(answer.get("message") or response.reason or "no message")
         raise error_for(response.status, str(answer.get("reason", "")), f"{method} {path}: {message}")
 
@@ -196,12 +207,27 @@ class KubernetesCluster:
         return headers
 
 
-def _decode(text: bytes) -> Body:
+def _decode(text: bytes) -> Body | None:
+    """Return a JSON object, or None where the text is none."""
     try:
-        answer: Any = json.loads(text) if text else {}
+        answer: Any = json.loads(text)
     except ValueError:
-        return {"message": text[:200].decode("utf-8", "replace")}
-    return answer if isinstance(answer, dict) else {"message": str(answer)[:200]}
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _items(page: Body, path: str) -> list[Body]:
+    """Return the items of a list; ``null`` is how Go writes an empty one.
+
+    Raises:
+        UnavailableError: it is no list.
+    """
+    items = page.get("items", ())
+    if items is None:
+        return []
+    if not isinstance(items, list):
+        raise UnavailableError(f"GET {path}: the answer is no list")
+    return items
 
 
 async def connect(*, concurrency: int = 16) -> KubernetesCluster:

@@ -173,6 +173,8 @@ class Dispatch:
             version = None if gone else str(metadata["resourceVersion"])
             if self.authorities.page_changed(tenant, metadata["name"], version):
                 queue.add(keys.authority(tenant), delay=0.05)
+        elif role == "webhook":
+            queue.add(keys.INTERNAL)
         elif role in ("bundle", "revocation", "proxy"):
             queue.add(keys.authority(namespace))
         elif role in ("host", "server", "certificate"):

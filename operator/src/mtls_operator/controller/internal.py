@@ -33,6 +33,8 @@ from mtls_operator.plan.objects import content_of, metadata, secret, secret_valu
 _log = structlog.get_logger(__name__)
 
 _CA_LIFETIME = timedelta(days=3650)
+#: How often the webhook configuration is looked at: without our CA in it no labelled pod can be created.
+LOOK_SECONDS = 30.0
 #: Certificates of webhook and discovery server; renewed at two thirds.
 SERVER_LIFETIME = timedelta(days=90)
 
@@ -83,7 +85,7 @@ class Internal:
         context = self.context
         left = await self._ensure_webhook_certificate()
         await self._trust_webhook(context.settings.webhook_configuration)
-        return max(60.0, min(left, 300.0))
+        return min(max(left, 1.0), LOOK_SECONDS)
 
     async def _ensure_webhook_certificate(self) -> float:
         context, settings = self.context, self.context.settings

@@ -19,6 +19,8 @@ from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.cluster import Body, Cluster, ClusterError
 
 _MESSAGE = 1000
+#: How long ``drain`` waits: well within the time that Kubernetes gives a pod to end.
+DRAIN_SECONDS = 3.0
 _log = structlog.get_logger(__name__)
 
 
@@ -42,9 +44,13 @@ class Recorder:
         task.add_done_callback(self._tasks.discard)
 
     async def drain(self) -> None:
-        """Wait until every Event is posted."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Wait until every Event is posted, for a few seconds: an end does not wait for an API server that is gone."""
+        _, late = await asyncio.wait(self._tasks, timeout=DRAIN_SECONDS) if self._tasks else (set(), set())
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        if late:
+            _log.warning("event.abandoned", count=len(late))
 
     async def _post(self, body: Body) -> None:
         try:
@@ -61,7 +67,8 @@ class Recorder:
             "kind": "Event",
             "metadata": {
                 "namespace": meta.namespace,
-                "name": f"{meta.name[:200]}.{hashlib.sha256(unique.encode()).hexdigest()[:16]}",
+                # A name that is cut must not end in what may not stand before a dot.
+                "name": f"{meta.name[:200].rstrip('-.')}.{hashlib.sha256(unique.encode()).hexdigest()[:16]}",
             },
             "involvedObject": {
                 "apiVersion": names.API_VERSION,

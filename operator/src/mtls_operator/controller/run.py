@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +90,28 @@ class Operator:
         self.metrics.refusals.set(snapshot.refusals)
         self.metrics.queue.set(self.context.queue.ready_length())
         return self.metrics.text()
+
+
+@dataclass(slots=True)
+class Probes:
+    """What the health ports answer, also while there is no operator yet because the API server does not answer.
+
+    A process that waits is alive: restarting it would only add the kubelet's growing pauses to the outage.
+    """
+
+    operator: Operator | None = None
+
+    def alive(self) -> str:
+        """Return what is wrong with the process itself."""
+        return self.operator.alive() if self.operator is not None else ""
+
+    def ready(self) -> str:
+        """Return why the operator does not work yet."""
+        return self.operator.ready() if self.operator is not None else "the API server has not answered yet"
+
+    def text(self) -> bytes:
+        """Return the metrics; none while there is nothing to count."""
+        return self.operator.text() if self.operator is not None else b""
 
 
 async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
@@ -189,12 +212,15 @@ async def run(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    operator = await _start(settings, cluster, stop)
-    if operator is None:
-        await cluster.close()
-        return 0
-    health = HealthServer(alive=operator.alive, ready=operator.ready, metrics=operator.text)
+    probes = Probes()
+    health = HealthServer(alive=probes.alive, ready=probes.ready, metrics=probes.text)
     await health.start(health_port=settings.health_port, metrics_port=settings.metrics_port)
+    operator = probes.operator = await _start(settings, cluster, stop)
+    if operator is None:
+        await health.stop()
+        await cluster.close()
+        _log.info("operator.stopped")
+        return 0
     operator.context.queue.add(keys.INTERNAL)
     parts = [
         asyncio.create_task(_watch(operator, stop), name="kopf"),
@@ -217,12 +243,24 @@ async def _start(settings: Settings, cluster: KubernetesCluster, stop: asyncio.E
     delay = 0.5
     while not stop.is_set():
         try:
-            return await build(settings, cluster)
+            return await _unless(stop, build(settings, cluster))
         except UnavailableError as error:
             _log.warning("operator.waiting", error=str(error), retry_in=delay)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), timeout=delay)
         delay = min(delay * 2, 15.0)
+    return None
+
+
+async def _unless(stop: asyncio.Event, building: Coroutine[Any, Any, Operator]) -> Operator | None:
+    """Return what is built; None when told to stop before: an API server that hangs does not hold up the end."""
+    task, stopping = asyncio.create_task(building), asyncio.create_task(stop.wait())
+    await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if task.done():
+        return task.result()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     return None
 
 
