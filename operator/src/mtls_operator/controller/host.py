@@ -169,9 +169,21 @@ class HostReconciler:
         )
 
     async def _certificate(self, host: Host, tenant: Tenant) -> tuple[Serving | None, tuple[Trouble, ...]]:
-        if host.tls_secret_name is not None and self.watches is not None:
-            self.watches.watch((Kind.SECRET, host.meta.namespace, host.tls_secret_name))
+        self._watch_sources()
         return await self.serving.of(host, tenant.uid)
+
+    def _watch_sources(self) -> None:
+        """Watch the Secrets that hosts refer to, and no others."""
+        if self.watches is None:
+            return
+        wanted = {
+            (Kind.SECRET, host.meta.namespace, host.tls_secret_name)
+            for host in self.context.world.hosts
+            if isinstance(host, Host) and host.tls_secret_name is not None
+        }
+        for target in wanted:
+            self.watches.watch(target)
+        self.watches.keep(wanted)
 
     async def _program(
         self, host: Host, state: HostState, trust: Trust | None, serving: Serving | None
@@ -296,6 +308,7 @@ class HostReconciler:
         state = self.states.pop((namespace, name), None)
         if state is not None:
             self.serving.forget(state.uid)
+            self._watch_sources()
         self.context.push.withdraw(Scope(namespace, name), names.RULES_FILTER)
         for rule in self.context.world.rules.of(namespace):
             self.context.queue.add(keys.rule(namespace, rule))
