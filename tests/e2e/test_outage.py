@@ -164,7 +164,7 @@ def test_a_proxy_that_cannot_reach_the_operator_follows_its_files_and_the_status
             eventually(
                 lambda: connection.get("/admin", HOSTNAME).status,
                 lambda status: status == 403,
-                within=120,
+                within=180,  # the kubelet takes about a minute; machines that run this may be slow
                 what="the mounted list is in force",
             )
             assert shop.see("clientcertificates", "bad")["status"]["state"] == "PendingRevocation"
