@@ -109,7 +109,10 @@ async def test_the_recovery_is_said_on_the_host(lab: Lab, harm: Harm) -> None:
     harm(lab)
     await lab.start()
     await lab.settle()
-    assert lab.condition(Kind.HOST, "api", "ResolvedRefs")[:2] == ("True", "LedgerRollback")
+    status, reason, message = lab.condition(Kind.HOST, "api", "ResolvedRefs")
+    assert status == "True"
+    assert reason == ("LedgerUnreadable" if harm is _damaged else "LedgerRollback")
+    assert (f"{PAGE} line 1" in message) == (harm is _damaged)
 
 
 async def test_a_restore_is_not_undone_by_an_older_ledger(lab: Lab) -> None:

@@ -163,6 +163,7 @@ class HostReconciler:
                 rollout=rollout,
                 revocation_epoch=publication.epoch if publication is not None else 0,
                 recovered=tenant.recovered,
+                damaged=tenant.damaged,
                 now=context.now(),
             ),
             serving,

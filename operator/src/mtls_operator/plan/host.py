@@ -7,7 +7,7 @@ the objects to write, so that nothing replaces what is there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -209,7 +209,7 @@ class HostView:
     revocation_epoch: int
     recovered: int
     now: datetime
-    notes: tuple[str, ...] = field(default=())
+    damaged: tuple[str, ...] = ()
 
 
 def status_of(view: HostView) -> dict[str, Any]:
@@ -300,6 +300,12 @@ def _resolved(view: HostView, condition: MakeCondition) -> Condition:
         return condition(
             kind, first.reason, " ".join(trouble.message for trouble in view.troubles), status=False
         )
+    if view.damaged:
+        message = (
+            f"The ledger has lines that cannot be read ({', '.join(view.damaged[:3])}): what they revoked stays "
+            "revoked; restore the page from a backup, or remove the lines."
+        )
+        return condition(kind, Reason.LEDGER_UNREADABLE, message, status=True)
     if view.recovered:
         message = (
             f"{view.recovered} revocations were missing from the ledger and were recovered from the published "
