@@ -7,7 +7,6 @@ comparison with one is false, except ``ne``, which is true, so that a block rule
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -157,7 +156,7 @@ def _holds(operator: Operator, value: Data, operand: Operand) -> bool:
                 value, operand, folded=operator is Operator.WILDCARD
             )
         case Regex():
-            return isinstance(value, bytes) and re.search(operand.python, value) is not None
+            return isinstance(value, bytes) and operand.automaton.matches(value)
 
 
 def _within(value: Data, low: Address, high: Address) -> bool:

@@ -17,11 +17,13 @@ Bytes that a user wrote reach the text only through :func:`lua_string`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
+from mtls_operator.rules.automaton import Automaton
 from mtls_operator.rules.tree import (
     Address,
     AnyNode,
@@ -35,6 +37,7 @@ from mtls_operator.rules.tree import (
     Not,
     Operator,
     Pattern,
+    Regex,
     fold,
 )
 
@@ -140,12 +143,38 @@ class _Compiler:
                 function = "rt.wildcard" if folded else "rt.strict_wildcard"
                 pieces = [piece.lower() if folded else piece for piece in operand.pieces]
                 return f"{function}({value}, {self.constant(_list(lua_string(piece) for piece in pieces))})"
+            case Regex():
+                return f"rt.accepts({value}, {self.constant(_automaton(operand.automaton))})"
             case _:
                 raise UnsupportedNodeError(type(operand).__name__)
 
 
 def _list(members: Iterable[str]) -> str:
     return "{" + ",".join(members) + "}"
+
+
+def _automaton(automaton: Automaton) -> str:
+    """Return the tables of an automaton: a state is the place of its row, 0 means match, -1 means no match."""
+    columns = len(automaton.rows[0])
+    free = itertools.count(1, columns)
+    places: dict[int, int] = {}
+    for state in range(len(automaton.rows)):
+        if state == automaton.accepting:
+            places[state] = 0
+        elif state == automaton.dead:
+            places[state] = -1
+        else:
+            places[state] = next(free)
+    live = [state for state in places if places[state] > 0]
+    following = [str(places[target]) for state in live for target in automaton.rows[state]]
+    final = [f"[{places[state]}]=true" for state in live if state in automaton.final]
+    entries = [
+        f"start={places[automaton.start]}",
+        "classes={[0]=" + ",".join(map(str, automaton.classes)) + "}",
+        f"following={_list(following)}",
+        f"final={_list(final)}",
+    ]
+    return _list(entries)
 
 
 def _address_comparison(operator: Operator, value: str, address: Address) -> str:

@@ -1,42 +1,54 @@
-r"""Regular expressions: what Rust's engine and RE2 agree on, and its translation for Python's ``re``.
+r"""Regular expressions: what Rust's engine and RE2 agree on, read into a tree.
 
-A pattern works on bytes, without Unicode. Everything that the two engines read differently, or that only one
-of them knows (set operations in classes, look-around, back-references, repeated repetition, lone braces), is
-refused with the reason, so that a rule means the same wherever it runs. The translation has no flags and no
-feature on which Python differs: classes become explicit bytes, anchors become ``\A`` and ``\Z``.
-
-Python's engine can take exponential time; the translation is for the reference evaluator, never for traffic.
+A pattern works on bytes, without Unicode; a character outside ASCII is its UTF-8 sequence. Everything that the
+two engines read differently, or that only one of them knows (set operations in classes, look-around,
+back-references, repeated repetition, lone braces), is refused with the reason, so that a rule means the same
+wherever it runs. What a tree matches is in :mod:`mtls_operator.rules.automaton`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from mtls_operator.rules.regex_tree import (
+    Alternatives,
+    Assertion,
+    OneOf,
+    RegexNode,
+    Repetition,
+    Sequence,
+)
+
 _MAX_REPEAT: Final = 1000
 _MAX_GROUPS: Final = 50
-_MAX_SIZE: Final = 100_000
+_MAX_SIZE: Final = 10_000
 _ASCII: Final = 0x80
-_NEWLINE: Final = ord("\n")
+NEWLINE: Final = ord("\n")
 _ALL: Final = frozenset(range(256))
 _DIGITS: Final = frozenset(b"0123456789")
 _LOWER: Final = frozenset(range(ord("a"), ord("z") + 1))
 _UPPER: Final = frozenset(range(ord("A"), ord("Z") + 1))
-_WORD: Final = _DIGITS | _LOWER | _UPPER | frozenset(b"_")
+WORD: Final = _DIGITS | _LOWER | _UPPER | frozenset(b"_")
 _SPACE: Final = frozenset(b"\t\n\v\f\r ")
 _CLASSES: Final = {
     "d": _DIGITS,
     "D": _ALL - _DIGITS,
-    "w": _WORD,
-    "W": _ALL - _WORD,
+    "w": WORD,
+    "W": _ALL - WORD,
     "s": _SPACE,
     "S": _ALL - _SPACE,
 }
 _CONTROLS: Final = {"n": 0x0A, "r": 0x0D, "t": 0x09}
-_ANCHORS: Final = {"b": rb"\b", "B": rb"\B", "A": rb"\A", "z": rb"\Z"}
+_ANCHORS: Final = {
+    "b": Assertion.WORD_EDGE,
+    "B": Assertion.NO_WORD_EDGE,
+    "A": Assertion.START,
+    "z": Assertion.END,
+}
 _PUNCTUATION: Final = frozenset("!\"#$%&'()*+,-./:;=?@[\\]^_`{|}~")
+_REPEATS: Final[dict[str, tuple[int, int | None]]] = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 _FLAGS: Final = frozenset("ims")
 _COUNTED: Final = re.compile(r"\{(\d{1,9})(,(\d{0,9}))?\}")
 _NAMED_GROUP: Final = re.compile(r"\?P?<([A-Za-z_][A-Za-z0-9_]*)>")
@@ -49,9 +61,9 @@ class RegexError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A translated part, and how many positions it needs when its repetitions are written out."""
+    """A part, and how many positions it needs when its repetitions are written out."""
 
-    python: bytes
+    node: RegexNode
     size: int
 
 
@@ -84,34 +96,34 @@ def normalise(pattern: str) -> str:
     return re.sub(r"\\(.)", lambda pair: '"' if pair[1] == '"' else pair[0], pattern, flags=re.DOTALL)
 
 
-def translate(pattern: str) -> bytes:
-    """Return the same regular expression for Python's ``re`` on bytes; raises :class:`RegexError`."""
+def parse_regex(pattern: str) -> RegexNode:
+    """Return the tree of a pattern; raises :class:`RegexError`."""
     reader = _Reader(pattern)
     piece = _alternatives(reader, frozenset())
     if reader.char:
         raise reader.error("a closing parenthesis without an opening one")
-    return piece.python
+    return piece.node
 
 
 def _alternatives(reader: _Reader, flags: frozenset[str]) -> _Piece:
     """Read up to the end of the group; flags that are set inside hold until then."""
-    branches: list[bytes] = [b""]
+    branches: list[list[RegexNode]] = [[]]
     size = 1
     while reader.char and reader.char != ")":
         if reader.char == "|":
             reader.take()
-            branches.append(b"")
+            branches.append([])
             continue
         change = _flag_change(reader, flags)
         if change is not None:
             flags = change
             continue
         piece = _repeated(reader, flags)
-        branches[-1] += piece.python
+        branches[-1].append(piece.node)
         size += piece.size
         if size > _MAX_SIZE:
             raise reader.error("the pattern is too large once its repetitions are written out")
-    return _Piece(b"|".join(branches), size)
+    return _Piece(Alternatives(tuple(Sequence(tuple(branch)) for branch in branches)), size)
 
 
 def _flag_change(reader: _Reader, flags: frozenset[str]) -> frozenset[str] | None:
@@ -135,34 +147,36 @@ def _flags(reader: _Reader, match: re.Match[str], flags: frozenset[str]) -> froz
 
 def _repeated(reader: _Reader, flags: frozenset[str]) -> _Piece:
     piece = _atom(reader, flags)
-    repeat, factor = _quantifier(reader)
-    if not repeat:
+    bounds = _quantifier(reader)
+    if bounds is None:
         return piece
     if reader.char == "?":
-        repeat += reader.take()
+        # Lazy or greedy: it is the same set of texts.
+        reader.take()
     if reader.char and reader.char in "*+?{":
         raise reader.error("a repetition cannot be repeated")
-    return _Piece(b"(?:" + piece.python + b")" + repeat.encode(), piece.size * factor + 1)
+    low, high = bounds
+    return _Piece(Repetition(piece.node, low, high), piece.size * max(low, high or 1) + 1)
 
 
-def _quantifier(reader: _Reader) -> tuple[str, int]:
-    """Read a repetition; return it as text (empty: none) with the number of copies that it stands for."""
+def _quantifier(reader: _Reader) -> tuple[int, int | None] | None:
+    """Read a repetition; return its bounds, None when there is none."""
     char = reader.char
-    if char and char in "*+?":
-        return reader.take(), 1
+    if char and char in _REPEATS:
+        return _REPEATS[reader.take()]
     if char != "{":
-        return "", 1
+        return None
     match = _COUNTED.match(reader.pattern, reader.position)
     if match is None:
         raise reader.error("'{' must begin a repetition such as {2}, {2,} or {2,5}; write \\{ for a brace")
     low = int(match[1])
-    high = int(match[3]) if match[3] else low
-    if high < low:
+    high = int(match[3]) if match[3] else low if match[2] is None else None
+    if high is not None and high < low:
         raise reader.error("the repetition ends before it begins")
-    if high > _MAX_REPEAT:
+    if max(low, high or 0) > _MAX_REPEAT:
         raise reader.error(f"at most {_MAX_REPEAT} repetitions")
     reader.position = match.end()
-    return match[0], max(high, 1)
+    return low, high
 
 
 def _atom(reader: _Reader, flags: frozenset[str]) -> _Piece:
@@ -170,21 +184,28 @@ def _atom(reader: _Reader, flags: frozenset[str]) -> _Piece:
     if char == "(":
         return _group(reader, flags)
     if char == "[":
-        return _Piece(_bytes_class(_class(reader, flags)), 1)
+        return _Piece(OneOf(_class(reader, flags)), 1)
     if char == "\\":
         return _escape(reader, flags)
     if char in "*+?{":
         raise reader.error("there is nothing to repeat")
     reader.take()
-    return (
-        _Piece(_SPECIAL[char]("s" in flags, "m" in flags), 1) if char in _SPECIAL else _literal(char, flags)
-    )
+    return _special(char, flags) or _literal(char, flags)
+
+
+def _special(char: str, flags: frozenset[str]) -> _Piece | None:
+    if char == ".":
+        return _Piece(OneOf(_ALL if "s" in flags else _ALL - {NEWLINE}), 1)
+    if char == "^":
+        return _Piece(Assertion.LINE_START if "m" in flags else Assertion.START, 1)
+    if char == "$":
+        return _Piece(Assertion.LINE_END if "m" in flags else Assertion.END, 1)
+    return None
 
 
 def _literal(char: str, flags: frozenset[str]) -> _Piece:
     data = char.encode()
-    pieces = [_bytes_class(_folded(frozenset({byte}), flags)) for byte in data]
-    return _Piece(b"(?:" + b"".join(pieces) + b")", len(data))
+    return _Piece(Sequence(tuple(OneOf(_folded(frozenset({byte}), flags)) for byte in data)), len(data))
 
 
 def _group(reader: _Reader, flags: frozenset[str]) -> _Piece:
@@ -209,7 +230,7 @@ def _group(reader: _Reader, flags: frozenset[str]) -> _Piece:
     if reader.take() != ")":
         raise reader.error("a closing parenthesis is missing")
     reader.depth -= 1
-    return _Piece(b"(?:" + inner.python + b")", inner.size)
+    return inner
 
 
 def _escape(reader: _Reader, flags: frozenset[str]) -> _Piece:
@@ -217,7 +238,7 @@ def _escape(reader: _Reader, flags: frozenset[str]) -> _Piece:
     if char in _ANCHORS:
         reader.position += 2
         return _Piece(_ANCHORS[char], 1)
-    return _Piece(_bytes_class(_folded(_escaped_bytes(reader), flags)), 1)
+    return _Piece(OneOf(_folded(_escaped_bytes(reader), flags)), 1)
 
 
 def _escaped_bytes(reader: _Reader) -> frozenset[int]:
@@ -299,28 +320,3 @@ def _folded(members: frozenset[int], flags: frozenset[str]) -> frozenset[int]:
     upper = frozenset(byte - 32 for byte in members & _LOWER)
     lower = frozenset(byte + 32 for byte in members & _UPPER)
     return members | upper | lower
-
-
-def _bytes_class(members: frozenset[int]) -> bytes:
-    """Write a set of bytes as a class with every byte escaped; the empty set never matches."""
-    if not members:
-        return b"(?!)"
-    ordered = sorted(members)
-    text = bytearray(b"[")
-    start = previous = ordered[0]
-    for byte in [*ordered[1:], None]:
-        if byte is not None and byte == previous + 1:
-            previous = byte
-            continue
-        text += b"\\x%02x-\\x%02x" % (start, previous)
-        if byte is not None:
-            start = previous = byte
-    return bytes(text) + b"]"
-
-
-#: The special characters by what they become, given the flags s and m.
-_SPECIAL: Final[dict[str, Callable[[bool, bool], bytes]]] = {
-    ".": lambda single, _: _bytes_class(_ALL if single else _ALL - {_NEWLINE}),
-    "^": lambda _, multiple: b"(?m:^)" if multiple else rb"\A",
-    "$": lambda _, multiple: b"(?m:$)" if multiple else rb"\Z",
-}

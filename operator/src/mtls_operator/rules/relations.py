@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mtls_operator.rules import literals, strings
+from mtls_operator.rules.automaton import Budget
 from mtls_operator.rules.cursor import IDENTIFIER, Cursor
 from mtls_operator.rules.diagnostics import Code
 from mtls_operator.rules.names import refuse_dynamic
@@ -87,13 +88,13 @@ def take_relation(cursor: Cursor) -> Operator:
     return operator
 
 
-def read_operand(cursor: Cursor, operator: Operator, kind: Kind) -> Operand:
+def read_operand(cursor: Cursor, operator: Operator, kind: Kind, budget: Budget) -> Operand:
     """Read the right side of an operator that fits the kind."""
     if operator is Operator.IN:
         return literals.operand_set(cursor, kind)
     refuse_dynamic(cursor, kind)
     if operator is Operator.MATCHES:
-        return strings.regex(cursor)
+        return strings.regex(cursor, budget)
     if operator in {Operator.WILDCARD, Operator.STRICT_WILDCARD}:
         return strings.wildcard(cursor)
     if kind is Kind.BYTES:

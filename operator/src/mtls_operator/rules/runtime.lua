@@ -1,7 +1,7 @@
 -- Functions that compiled rules call as rt.<name>; the chunk returns them.
 -- All values are byte strings. Each function returns true or false, for any input.
 
-local find, floor, lower, sub = string.find, math.floor, string.lower, string.sub
+local byte, find, floor, lower, sub = string.byte, string.find, math.floor, string.lower, string.sub
 local rt = {}
 
 -- Does the value hold the needle? The empty needle is in every value.
@@ -37,6 +37,21 @@ rt.strict_wildcard = matches
 -- string.lower knows no other letters: LuaJIT does not look at the locale.
 function rt.wildcard(value, pieces)
   return matches(lower(value), pieces)
+end
+
+-- Does some part of the value match? One step per byte; nothing is ever tried twice.
+-- automaton.following holds a row per state; a state is the place of its row's first entry, 0 is a match and
+-- -1 can never become one. classes gives the entry for each byte, final the states that match at the end.
+function rt.accepts(value, automaton)
+  local state = automaton.start
+  local classes, following = automaton.classes, automaton.following
+  for position = 1, #value do
+    if state <= 0 then
+      break
+    end
+    state = following[state + classes[byte(value, position)]]
+  end
+  return state == 0 or automaton.final[state] == true
 end
 
 -- Is the packed address in one of the ranges of its family?

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from mtls_operator.rules.automaton import Budget, TooComplexError, compile_automaton
 from mtls_operator.rules.cursor import IDENTIFIER, Cursor
 from mtls_operator.rules.diagnostics import Code, RuleError
-from mtls_operator.rules.regex import RegexError, normalise, translate
+from mtls_operator.rules.regex import RegexError, normalise, parse_regex
 from mtls_operator.rules.tree import Literal, Pattern, Regex
 from mtls_operator.rules.types import BYTES
 
@@ -168,7 +169,7 @@ def wildcard(cursor: Cursor) -> Pattern:
     return Pattern(text, tuple(bytes(piece) for piece in pieces), cursor.span(start))
 
 
-def regex(cursor: Cursor) -> Regex:
+def regex(cursor: Cursor, budget: Budget) -> Regex:
     """Read the right side of ``matches``; between plain quotes a backslash belongs to the pattern."""
     start = cursor.position
     if cursor.looking_at('"'):
@@ -181,15 +182,15 @@ def regex(cursor: Cursor) -> Regex:
         first = last - len(pattern)
     pattern = normalise(pattern)
     try:
-        python = translate(pattern)
-    except RegexError as error:
+        automaton = compile_automaton(parse_regex(pattern), budget)
+    except (RegexError, TooComplexError) as error:
         raise RuleError(
             Code.PARSE_REGEX,
             f"regular expression: {error}",
             span=cursor.span(first, last),
             source=cursor.source,
         ) from error
-    return Regex(pattern, python, cursor.span(start))
+    return Regex(pattern, automaton, cursor.span(start))
 
 
 def _quoted_regex(cursor: Cursor) -> str:

@@ -10,9 +10,7 @@ from mtls_operator.rules.tree import (
     Comparison,
     Field,
     Index,
-    Operator,
     Quantifier,
-    Regex,
     walk,
 )
 
@@ -36,7 +34,5 @@ def _unsupported(node: AnyNode) -> str | None:
             return f"the quantifier {node.quantity.value}"
         case Index():
             return "access to elements of arrays and maps"
-        case Comparison() if node.operator is Operator.MATCHES or isinstance(node.operand, Regex):
-            return "regular expressions"
         case _:
             return None

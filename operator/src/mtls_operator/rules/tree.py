@@ -14,6 +14,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias, TypeVar
 
+from mtls_operator.rules.automaton import Automaton
 from mtls_operator.rules.diagnostics import Span
 from mtls_operator.rules.types import BOOL, BOOL_ARRAY, Kind, Type
 
@@ -132,10 +133,10 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Regex:
-    """The right side of ``matches``: the pattern, and the same for Python's ``re`` on bytes."""
+    """The right side of ``matches``: the pattern, and what it matches."""
 
     pattern: str
-    python: bytes = field(compare=False)
+    automaton: Automaton = field(compare=False)
     span: Span = field(compare=False)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mtls_operator.rules import literals, names, strings
+from mtls_operator.rules.automaton import Budget
 from mtls_operator.rules.calls import check_call
 from mtls_operator.rules.cursor import Cursor
 from mtls_operator.rules.diagnostics import Code
@@ -59,7 +60,7 @@ class Limits:
 class Values:
     """Reads values from the cursor and keeps count of what is limited."""
 
-    __slots__ = ("cursor", "depth", "limits", "logical", "regexes")
+    __slots__ = ("budget", "cursor", "depth", "limits", "logical", "regexes")
 
     def __init__(self, cursor: Cursor, limits: Limits, logical: Callable[[], Node]) -> None:
         self.cursor = cursor
@@ -67,6 +68,7 @@ class Values:
         self.logical = logical
         self.depth = 0
         self.regexes = 0
+        self.budget = Budget()
 
     def enter(self, position: int) -> None:
         """Go one level deeper; the position is what opens it."""
@@ -113,7 +115,7 @@ class Values:
         cursor.skip_blanks()
         if operator is Operator.IN and cursor.looking_at(LIST_OPERATOR):
             names.refuse_list(cursor, operator_at)
-        operand = read_operand(cursor, operator, value.type.kind)
+        operand = read_operand(cursor, operator, value.type.kind, self.budget)
         if isinstance(operand, Regex):
             self.count_regex()
         return Comparison(value, operator, operand, cursor.span(start))
