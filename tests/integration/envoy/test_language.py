@@ -17,6 +17,7 @@ EXPRESSIONS = [
     'ip.src in {127.0.0.0/8} and http.request.method in {"GET" "PUT"} and ssl',
     'ip.src in {10.0.0.0/8 ::1} or http.host ne "api.example.com"',
     'http.request.uri contains "q=1" and cf.tls_client_auth.cert_subject_dn eq "CN=good"',
+    r'http.request.uri matches "^/(ad|)min(/|$)|\?q=\d+$" and not http.host matches r"\bnever\b"',
     'cf.tls_client_auth.cert_serial gt "0A" and not cf.tls_client_auth.cert_revoked',
 ]
 #: Person -> presented, verified, revoked.

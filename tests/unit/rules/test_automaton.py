@@ -83,7 +83,7 @@ def test_the_proxy_finds_the_same(pattern: str, machine: Machine) -> None:
     ("pattern", "states"),
     [
         ("", 1),
-        ("[a&&b]".replace("&&", ""), 2),
+        ("[ab]", 2),
         ("^abc", 5),
         ("(abc|abd|abe)", 4),
         ("(a|aa|aaa)*b", 2),
@@ -118,7 +118,7 @@ def test_no_value_makes_a_pattern_slow(pattern: str, machine: Machine) -> None:
 )
 def test_a_pattern_without_a_small_automaton_is_refused_at_its_place(pattern: str) -> None:
     started = time.process_time()
-    with pytest.raises(RuleError, match="too (many|much)") as caught:
+    with pytest.raises(RuleError, match=r"too (many|much)") as caught:
         parse(f'ssl and http.host matches "{pattern}"')
     assert time.process_time() - started < 3
     assert caught.value.code is Code.PARSE_REGEX

@@ -21,7 +21,7 @@ def minimised(machine: Machine) -> Machine:
     for number, states in enumerate(_blocks(machine)):
         for state in states:
             block_of[state] = number
-    row_of_block = {block: row for block, row in zip(block_of, machine.rows, strict=True)}
+    row_of_block = dict(zip(block_of, machine.rows, strict=True))
     numbers = {block_of[machine.start]: 0}
     order = [block_of[machine.start]]
     rows = []
