@@ -1,13 +1,16 @@
-"""Compiled expressions in the real proxy decide as the reference evaluator does."""
+"""Compiled expressions in the real proxy decide as the reference evaluator does, about requests on the wire."""
 
 from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
 
 import pytest
 from tests.support.lab import HOST, Lab, next_epoch
 
 from mtls_operator.api.names import RULES_FILTER
 from mtls_operator.envoy import RuleScript, check_script, rules_script
-from mtls_operator.rules import RUNTIME, evaluate, parse, simple_form, to_lua
+from mtls_operator.rules import RUNTIME, Expression, evaluate, parse, simple_form, to_lua
 
 EXPRESSIONS = [
     simple_form(paths=["/admin"], path_prefixes=["/admin/"], hostnames=[HOST], allow_revoked=False),
@@ -29,8 +32,8 @@ FACTS = {
 }
 
 
-@pytest.mark.parametrize("text", EXPRESSIONS)
-def test_the_proxy_decides_as_the_reference_evaluator(lab: Lab, text: str) -> None:
+def enforce(lab: Lab, text: str) -> Expression:
+    """Answer with 418 whenever the expression holds."""
     assert lab.operator is not None
     expression = parse(text)
     code = to_lua(expression)
@@ -46,6 +49,12 @@ def test_the_proxy_decides_as_the_reference_evaluator(lab: Lab, text: str) -> No
     )
     check_script(script)
     lab.operator.push(RULES_FILTER, script)
+    return expression
+
+
+@pytest.mark.parametrize("text", EXPRESSIONS)
+def test_the_proxy_decides_as_the_reference_evaluator(lab: Lab, text: str) -> None:
+    expression = enforce(lab, text)
     for person, (presented, verified, revoked) in FACTS.items():
         pair = lab.people.pairs[person] if person else None
         for path, query in (("/admin", ""), ("/", ""), ("/admin/x", "q=1"), ("/other", "q=1")):
@@ -63,3 +72,147 @@ def test_the_proxy_decides_as_the_reference_evaluator(lab: Lab, text: str) -> No
             with lab.http1(person) as client:
                 status = client.get(f"{path}?{query}" if query else path, HOST).status
             assert status == (418 if evaluate(expression, request) else 200), (text, person, path)
+
+
+Lines = Sequence[tuple[str, str]]
+
+ROLES: Lines = [("x-role", "user,admin"), ("x-other", "1"), ("x-role", ""), ("x-role", "user")]
+COOKIES: Lines = [("cookie", "s=1; t"), ("cookie", "s=2;  %61=x=y ")]
+FORWARDED: Lines = [
+    ("x-forwarded-for", "192.0.2.1"),
+    ("x-forwarded-proto", "http"),
+    ("x-envoy-internal", "true"),
+]
+PLAIN: Lines = [("user-agent", "curl/8"), ("referer", "https://a/")]
+
+#: Expressions about what comes in any number, each with requests for which it holds and for which it does not.
+COLLECTIONS = [
+    # A value that holds a comma is one value, and a repeated header is several.
+    'http.request.headers["x-role"][0] eq "user,admin"',
+    'any(http.request.headers["x-role"][*] eq "admin")',
+    'any(http.request.headers["x-role"][*] eq "user")',
+    'http.request.headers["x-role"][2] eq "user" and http.request.headers["x-role"][1] eq ""',
+    'len(http.request.headers["x-role"]) eq 3',
+    'http.request.headers["x-role"][0] ne "user"',
+    'not any(http.request.headers["x-role"][*] eq "user")',
+    'any((http.request.headers.names[*] eq "x-other" and http.request.headers.values[*] eq "1"))',
+    'http.request.headers["host"][0] eq "api.example.com" and not has_key(http.request.headers, ":path")',
+    "len(http.request.headers.names) eq 1",
+    'has_key(http.request.headers, "x-forwarded-client-cert") or has_key(http.request.headers, "x-envoy-internal")',
+    'http.x_forwarded_for eq ""',
+    'http.x_forwarded_for eq "192.0.2.1"',
+    'has_key(http.request.headers, "x-forwarded-for")',
+    'http.cookie eq "s=1; t; s=2;  %61=x=y"',
+    'http.request.cookies["s"][1] eq "2" and http.request.cookies["a"][0] eq "x=y"',
+    'any(http.request.cookies["t"][*] eq "")',
+    'http.user_agent eq ""',
+    'http.user_agent eq "curl/8" and http.referer eq "https://a/"',
+    'http.request.uri.args["a"][1] eq "2" and has_value(http.request.uri.args.names, "b")',
+    'any(http.request.uri.args.values[*] contains "%41")',
+    'http.request.full_uri eq "https://api.example.com/x.tar.GZ?a=1&a=2&b"',
+    'http.request.uri.path.extension eq "gz"',
+    'lower(http.request.headers["x-role"][*])[0] eq "user,admin"',
+    "http.request.headers.truncated",
+    'len(url_decode(http.request.uri.query, "r")) eq 3',
+]
+TARGETS = [("/", ""), ("/x.tar.GZ", "a=1&a=2&b"), ("/admin", "a=%41"), ("/admin", "%25%341=")]
+
+
+@pytest.mark.parametrize("text", COLLECTIONS)
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
+def test_the_proxy_counts_headers_cookies_and_arguments_exactly(lab: Lab, text: str, version: str) -> None:
+    expression = enforce(lab, text)
+    with lab.http1() if version == "HTTP/1.1" else lab.http2() as client:
+        for lines in ([], ROLES, COOKIES, FORWARDED, PLAIN):
+            headers: dict[str, list[str]] = {"host": [HOST]}
+            for name, value in lines:
+                if name not in {"x-forwarded-proto", "x-envoy-internal"}:
+                    headers.setdefault(name, []).append(value.strip())
+            if version == "HTTP/2" and lines is COOKIES:
+                # Cookies that were split for compression are put together again (RFC 9113, 8.2.3).
+                headers["cookie"] = ["; ".join(headers["cookie"])]
+            for path, query in TARGETS:
+                request = {
+                    "http.host": HOST,
+                    "http.request.headers": headers,
+                    "http.request.uri.path": path,
+                    "http.request.uri.query": query,
+                    "http.request.version": version,
+                }
+                status = client.get(f"{path}?{query}" if query else path, HOST, lines).status
+                assert status == (418 if evaluate(expression, request) else 200), (lines, path, query)
+
+
+def test_lines_that_the_proxy_joins_are_seen_as_the_application_receives_them(lab: Lab) -> None:
+    enforce(lab, 'http.user_agent eq "good,bad" and http.request.headers["authorization"][0] eq "x,y"')
+    with lab.http1() as client:
+        repeated = [
+            ("user-agent", "good"),
+            ("User-Agent", "bad"),
+            ("authorization", "x"),
+            ("authorization", "y"),
+        ]
+        assert client.get("/", HOST, repeated).status == 418
+
+
+def test_the_bytes_of_a_header_are_those_on_the_wire(lab: Lab) -> None:
+    enforce(lab, r'http.request.headers["x-bytes"][0] eq "a\xff\xe9"')
+    with lab.http1() as client:
+        assert client.get("/", HOST, [("x-bytes", "a\xff\xe9")]).status == 418
+        assert client.get("/", HOST, [("x-bytes", "a\xc3\xbf\xc3\xa9")]).status == 200
+
+
+@pytest.mark.parametrize("value", [" admin", "admin ", "\tadmin \t"])
+def test_blanks_around_a_value_hide_nothing(lab: Lab, value: str) -> None:
+    enforce(lab, 'http.request.headers["x-role"][0] eq "admin"')
+    with lab.http1() as client:
+        assert client.get("/", HOST, [("x-role", value)]).status == 418
+    with lab.http2() as client:
+        # Refused by the proxy's codec, or seen by the rule: never let through.
+        assert client.get("/", HOST, [("x-role", value)]).status in {418, 400, 0}
+
+
+def test_a_name_in_upper_case_is_the_same_header(lab: Lab) -> None:
+    enforce(lab, 'http.request.headers["x-role"][0] eq "Admin"')
+    with lab.http1() as client:
+        assert client.get("/", HOST, [("X-ROLE", "Admin")]).status == 418
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
+def test_the_connection_is_described_as_it_is(lab: Lab, version: str) -> None:
+    port = lab.site.placement.tls_port
+    enforce(
+        lab,
+        f'http.request.version eq "{version}" and cf.edge.server_ip eq 127.0.0.1 and cf.edge.server_port eq {port}'
+        ' and cf.tls_version eq "TLSv1.3" and cf.tls_cipher in {"AEAD-AES256-GCM-SHA384" "AEAD-AES128-GCM-SHA256"}',
+    )
+    with lab.http1() if version == "HTTP/1.1" else lab.http2() as client:
+        assert client.get("/", HOST).status == 418
+
+
+def test_a_cipher_of_tls_1_2_has_the_name_of_openssl(lab: Lab) -> None:
+    enforce(lab, 'cf.tls_version eq "TLSv1.2" and cf.tls_cipher matches "^ECDHE-ECDSA-AES(128|256)-GCM-SHA"')
+    with lab.http1(version=ssl.TLSVersion.TLSv1_2) as client:
+        assert client.get("/", HOST).status == 418
+
+
+def test_the_time_of_a_request_is_now(lab: Lab) -> None:
+    enforce(
+        lab,
+        "http.request.timestamp.sec gt 1700000000 and http.request.timestamp.sec lt 9999999999"
+        " and http.request.timestamp.msec in {0..999}",
+    )
+    with lab.http1() as client:
+        assert client.get("/", HOST).status == 418
+
+
+def test_a_path_with_parameters_is_judged_in_both_readings_in_fields_made_of_it_too(lab: Lab) -> None:
+    enforce(
+        lab,
+        'http.request.full_uri eq "https://api.example.com/admin" or http.request.uri.path.extension eq "php"',
+    )
+    with lab.http1() as client:
+        assert client.get("/admin;x", HOST).status == 418
+        assert client.get("/a.php;x", HOST).status == 418
+        assert client.get("/a;.php", HOST).status == 418
+        assert client.get("/admi;n", HOST).status == 200

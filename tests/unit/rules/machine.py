@@ -11,7 +11,7 @@ from typing import Any
 from lupa import luajit21
 
 from mtls_operator.rules import RUNTIME, LuaCode
-from mtls_operator.rules.request import field_value
+from mtls_operator.rules.request import Data, field_value
 from mtls_operator.rules.schema import SUPPORTED_FIELDS
 
 _RULE = "return function(rt, f)\nlocal K = {%s}\nreturn %s\nend"
@@ -36,9 +36,17 @@ class Machine:
         """Return the table of facts as the data plane provides it."""
         facts = self.lua.table()
         for name in SUPPORTED_FIELDS:
-            value = field_value(request, name)
-            facts[name.encode()] = value.packed if isinstance(value, IPv4Address | IPv6Address) else value
+            facts[name.encode()] = self._value(field_value(request, name))
         return facts
+
+    def _value(self, value: Data) -> Any:
+        if isinstance(value, IPv4Address | IPv6Address):
+            return value.packed
+        if isinstance(value, list):
+            return self.lua.table(*(self._value(member) for member in value))
+        if isinstance(value, dict):
+            return self.lua.table_from({key: self._value(member) for key, member in value.items()})
+        return value
 
 
 def corpus() -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Every case of the corpus: what an expression means for a request, or what is wrong with it and where.
 
-A valid case has ``result`` for ``request``, and ``supported`` says whether the data plane can enforce it today; an
-invalid one has the code and the bytes of its error.
+A valid case has ``result`` for ``request``; an invalid one has the code and the bytes of its error.
 """
 
 from typing import Any
@@ -9,13 +8,11 @@ from typing import Any
 import pytest
 from tests.unit.rules.machine import Machine, corpus
 
-from mtls_operator.rules import GENERATED_LIMITS, Code, RuleError, check_supported, evaluate, parse, to_lua
+from mtls_operator.rules import GENERATED_LIMITS, RuleError, evaluate, parse, to_lua
 
 CASES = corpus()
 VALID = [pytest.param(case, id=case["id"]) for case in CASES if "result" in case]
 INVALID = [pytest.param(case, id=case["id"]) for case in CASES if "error" in case]
-SUPPORTED = [pytest.param(case, id=case["id"]) for case in CASES if case.get("supported")]
-UNSUPPORTED = [pytest.param(case, id=case["id"]) for case in CASES if case.get("supported") is False]
 
 
 def test_the_corpus_is_large_and_its_names_are_unique() -> None:
@@ -27,21 +24,10 @@ def test_a_valid_expression_yields_its_result(case: dict[str, Any]) -> None:
     assert evaluate(parse(case["expr"]), case.get("request", {})) is case["result"]
 
 
-@pytest.mark.parametrize("case", SUPPORTED)
+@pytest.mark.parametrize("case", VALID)
 def test_generated_lua_yields_the_same_result(case: dict[str, Any], machine: Machine) -> None:
     code = to_lua(parse(case["expr"]))
     assert machine.run(code, case.get("request", {})) is case["result"]
-
-
-@pytest.mark.parametrize("case", UNSUPPORTED)
-def test_what_the_data_plane_cannot_enforce_is_refused_at_its_place(case: dict[str, Any]) -> None:
-    expression = parse(case["expr"])
-    with pytest.raises(RuleError, match="not supported yet") as caught:
-        check_supported(expression)
-    assert caught.value.code is Code.NOT_SUPPORTED
-    assert caught.value.span.start < caught.value.span.end <= len(case["expr"].encode())
-    with pytest.raises(RuleError, match="not supported yet"):
-        to_lua(expression)
 
 
 @pytest.mark.parametrize("case", INVALID)

@@ -79,7 +79,7 @@ def rules_script(  # noqa: PLR0913 - keyword-only, and each is a part of the tex
             f"local rt = (function()\n{runtime.rstrip()}\nend)()",
             f"local config = {_config(hostnames, issuers, reads_certificate, forward_xfcc)}",
             f"local rules = {lua_list(_rule(rule) for rule in rules)}",
-            f"local facts_of = {call('facts', call('address'))}",
+            f"local facts_of = {call('facts', call('address'), call('collections'))}",
             f"local decide = {call('rules', 'config', 'rules', 'facts_of', call('path'))}",
         ]
     )

@@ -14,7 +14,8 @@ from mtls_operator.rules.expression import (
     parse,
     to_lua,
 )
-from mtls_operator.rules.lua import RUNTIME, LuaCode, lua_string
+from mtls_operator.rules.lua import RUNTIME, LuaCode
+from mtls_operator.rules.lua_text import lua_string
 from mtls_operator.rules.request import RequestError
 from mtls_operator.rules.simple import SimpleFormError, simple_form
 from mtls_operator.rules.values import Limits

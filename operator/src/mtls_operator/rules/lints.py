@@ -32,6 +32,7 @@ from mtls_operator.rules.types import BYTES
 
 VERIFIED: Final = CERTIFICATE_PREFIX + "cert_verified"
 REVOKED: Final = CERTIFICATE_PREFIX + "cert_revoked"
+SERVER_PORT: Final = "cf.edge.server_port"
 _HEADERS: Final = frozenset({"http.request.headers", "http.request.headers.names"})
 _EXACT: Final = frozenset({Operator.EQ, Operator.NE, Operator.IN})
 _DECODED_ESCAPE: Final = re.compile(rb"%(?:2[d-fD-F]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[cCfF]|7[eE])")
@@ -46,7 +47,10 @@ def lint(root: AnyNode) -> tuple[Lint, ...]:
     """Return the warnings about a tree, in the order of the text."""
     found = [*_revocation(root)]
     for node in walk(root):
-        if isinstance(node, Comparison):
+        if isinstance(node, Field) and node.name == SERVER_PORT:
+            message = f"{SERVER_PORT} is the port of the proxy in the pod (8443), not that of a Service"
+            found.append(Lint("server_port", message, node.span))
+        elif isinstance(node, Comparison):
             found.extend(_comparison(node))
         elif isinstance(node, Index):
             found.extend(_header_key(node))

@@ -4,7 +4,7 @@ The generated text refers to three names of its surroundings:
 
 ``f``
     the facts, indexed by field name; strings are byte strings, addresses 4 or 16 packed bytes (IPv4-mapped
-    ones unmapped), Booleans are Booleans; never nil.
+    ones unmapped), integers numbers, arrays and maps tables; never nil.
 ``rt``
     the functions of ``runtime.lua`` (:data:`RUNTIME` is a chunk that returns them).
 ``K``
@@ -12,50 +12,42 @@ The generated text refers to three names of its surroundings:
     to read an expression of more than 200 nested levels. A constant needs nothing from its surroundings, so it
     can be built when the script loads.
 
-Bytes that a user wrote reach the text only through :func:`lua_string`.
+A missing value is nil. A stream (after ``[*]``) is a table without holes, or nil when its array is missing.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-from mtls_operator.rules.automaton import Automaton
+from mtls_operator.rules.lua_relations import relation, takes_missing
+from mtls_operator.rules.lua_text import lua_bool, lua_literal, lua_set, lua_string
 from mtls_operator.rules.tree import (
-    Address,
     AnyNode,
-    BytesSet,
+    Call,
     Comparison,
     Connective,
+    Each,
     Field,
-    IpSet,
+    Index,
     Literal,
     Logical,
     Not,
-    Operator,
-    Pattern,
-    Regex,
+    Quantifier,
     fold,
+    result_type,
+    unpacked,
 )
+from mtls_operator.rules.types import BOOL, BOOL_ARRAY, Container
 
 RUNTIME: Final = resources.files("mtls_operator.rules").joinpath("runtime.lua").read_text("utf-8")
 
 #: A part of this height becomes a function; each level takes at most three of LuaJIT's 200.
 _MAX_HEIGHT: Final = 24
-_PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _/.-")
 _CONSTANT_FIELDS: Final = frozenset({"true", "false"})
-_ORDER: Final = {
-    Operator.EQ: "==",
-    Operator.NE: "~=",
-    Operator.GE: ">=",
-    Operator.LE: "<=",
-    Operator.GT: ">",
-    Operator.LT: "<",
-}
 _CONNECTIVES: Final = {Connective.AND: "and", Connective.OR: "or", Connective.XOR: "~="}
+_ZIPS: Final = {Connective.AND: "rt.each_and", Connective.OR: "rt.each_or", Connective.XOR: "rt.each_xor"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +64,17 @@ class _Part:
     height: int
 
 
-class UnsupportedNodeError(Exception):
-    """A node that the check for supported parts should have refused: a mistake of ours, never a user's."""
-
-
-def lua_string(value: bytes) -> str:
-    r"""Return the Lua string literal of these bytes; all but harmless characters are written as ``\ddd``."""
-    return '"' + "".join(chr(byte) if byte in _PLAIN else f"\\{byte:03d}" for byte in value) + '"'
-
-
 def compile_tree(root: AnyNode) -> LuaCode:
-    """Return the code of a tree of supported nodes."""
+    """Return the code of a tree of supported nodes; it yields true or false."""
     compiler = _Compiler()
     part = fold(root, compiler.part)
-    return LuaCode(tuple(compiler.constants), part.text)
+    return LuaCode(tuple(compiler.constants), _truth(root, part.text))
+
+
+def _truth(node: AnyNode, text: str) -> str:
+    """Return a scalar Boolean that cannot be nil: a missing one counts as false."""
+    missing = isinstance(node, Call | Index) and result_type(node) == BOOL
+    return f"({text} == true)" if missing else text
 
 
 class _Compiler:
@@ -94,12 +83,10 @@ class _Compiler:
     __slots__ = ("constants",)
 
     def __init__(self) -> None:
-        self.constants: list[str] = []
+        self.constants: dict[str, str] = {}
 
     def constant(self, text: str) -> str:
-        if text not in self.constants:
-            self.constants.append(text)
-        return f"K[{self.constants.index(text) + 1}]"
+        return self.constants.setdefault(text, f"K[{len(self.constants) + 1}]")
 
     def part(self, node: AnyNode, parts: list[_Part]) -> _Part:
         inner = [self.cut(part) for part in parts]
@@ -108,14 +95,21 @@ class _Compiler:
         match node:
             case Field():
                 text = node.name if node.name in _CONSTANT_FIELDS else f"f[{lua_string(node.name.encode())}]"
-            case Not():
-                text = f"(not {texts[0]})"
-            case Logical():
-                text = "(" + f" {_CONNECTIVES[node.connective]} ".join(texts) + ")"
+            case Literal():
+                text = lua_literal(node.value)
+            case Index():
+                text = _index(node, texts[0])
+            case Call():
+                text = self.call(node, texts)
             case Comparison():
                 text = self.comparison(node, texts[0])
-            case _:
-                raise UnsupportedNodeError(type(node).__name__)
+            case Not():
+                array = result_type(node) == BOOL_ARRAY
+                text = f"rt.each_not({texts[0]})" if array else f"(not {_truth(node.operand, texts[0])})"
+            case Logical():
+                text = _logical(node, texts)
+            case Quantifier():
+                text = f"rt.{node.quantity.value}({texts[0]})"
         return _Part(text, height)
 
     def cut(self, part: _Part) -> _Part:
@@ -124,82 +118,52 @@ class _Compiler:
         return _Part(self.constant(f"function(f,rt,K) return {part.text} end") + "(f,rt,K)", 1)
 
     def comparison(self, node: Comparison, value: str) -> str:
-        operand = node.operand
-        match operand:
-            case Literal(value=bytes() as needle) if node.operator is Operator.CONTAINS:
-                return f"rt.contains({value}, {lua_string(needle)})"
-            case Literal(value=bytes() as text):
-                return f"({value} {_ORDER[node.operator]} {lua_string(text)})"
-            case Literal(value=address) if not isinstance(address, bytes | int):
-                return _address_comparison(node.operator, value, address)
-            case BytesSet():
-                members = sorted(set(operand.members))
-                table = ",".join(f"[{lua_string(member)}]=true" for member in members)
-                return f"({self.constant('{' + table + '}')}[{value}] == true)"
-            case IpSet():
-                return f"rt.in_ranges({value}, {self.constant(_ranges(operand))})"
-            case Pattern():
-                folded = node.operator is Operator.WILDCARD
-                function = "rt.wildcard" if folded else "rt.strict_wildcard"
-                pieces = [piece.lower() if folded else piece for piece in operand.pieces]
-                return f"{function}({value}, {self.constant(_list(lua_string(piece) for piece in pieces))})"
-            case Regex():
-                return f"rt.accepts({value}, {self.constant(_automaton(operand.automaton))})"
-            case _:
-                raise UnsupportedNodeError(type(operand).__name__)
+        stream = unpacked(node.value)
+        if not stream and (isinstance(node.value, Field) or takes_missing(node)):
+            return relation(node, value, self.constant)
+        test = self.constant(f"function(v,rt,K) return {relation(node, 'v', self.constant)} end")
+        return f"rt.{'each' if stream else 'present'}({value}, {test}, rt, K)"
+
+    def call(self, node: Call, texts: list[str]) -> str:
+        name = f"rt.{node.function}"
+        arguments = texts
+        match node.function:
+            case "concat" if _joins_arrays(node):
+                name = "rt.concat_arrays"
+            case "url_decode":
+                options = node.arguments[1] if len(node.arguments) > 1 else None
+                letters = options.value if isinstance(options, Literal) else b""
+                flags = [
+                    lua_bool(isinstance(letters, bytes) and letter in letters) for letter in (b"r", b"u")
+                ]
+                arguments = [texts[0], *flags]
+            case "remove_bytes":
+                removed = node.arguments[1]
+                if isinstance(removed, Literal) and isinstance(removed.value, bytes):
+                    unwanted = lua_set(bytes([byte]) for byte in removed.value)
+                    arguments = [texts[0], self.constant(unwanted)]
+        if node.mapped:
+            return f"rt.map({', '.join([name, *arguments])})"
+        return f"{name}({', '.join(arguments)})"
 
 
-def _list(members: Iterable[str]) -> str:
-    return "{" + ",".join(members) + "}"
+def _joins_arrays(node: Call) -> bool:
+    first = node.arguments[0]
+    return isinstance(first, Field | Index | Call) and not first.type.scalar
 
 
-def _automaton(automaton: Automaton) -> str:
-    """Return the tables of an automaton: a state is the place of its row, 0 means match, -1 means no match."""
-    columns = len(automaton.rows[0])
-    free = itertools.count(1, columns)
-    places: dict[int, int] = {}
-    for state in range(len(automaton.rows)):
-        if state == automaton.accepting:
-            places[state] = 0
-        elif state == automaton.dead:
-            places[state] = -1
-        else:
-            places[state] = next(free)
-    live = [state for state in places if places[state] > 0]
-    following = [str(places[target]) for state in live for target in automaton.rows[state]]
-    final = [f"[{places[state]}]=true" for state in live if state in automaton.final]
-    entries = [
-        f"start={places[automaton.start]}",
-        "classes={[0]=" + ",".join(map(str, automaton.classes)) + "}",
-        f"following={_list(following)}",
-        f"final={_list(final)}",
-    ]
-    return _list(entries)
+def _index(node: Index, container: str) -> str:
+    mapping = node.value.type.outer is Container.MAP
+    if isinstance(node.key, Each):
+        if unpacked(node.value):
+            return f"rt.flattened({container}, {lua_bool(mapping)})"
+        return f"rt.in_order({container})" if mapping else container
+    key = lua_string(node.key) if isinstance(node.key, bytes) else str(node.key + 1)
+    return f"rt.{'each_at' if unpacked(node.value) else 'at'}({container}, {key})"
 
 
-def _address_comparison(operator: Operator, value: str, address: Address) -> str:
-    packed = address.packed
-    comparison = f"{value} {_ORDER[operator]} {lua_string(packed)}"
-    if operator in {Operator.EQ, Operator.NE}:
-        return f"({comparison})"
-    return f"(#{value} == {len(packed)} and {comparison})"
-
-
-def _ranges(operand: IpSet) -> str:
-    """Return the sorted, merged ranges of each family as ``{[4]={low,high,…},[16]={low,high,…}}``."""
-    families = []
-    for size, version in ((4, 4), (16, 6)):
-        merged = _merged([(int(low), int(high)) for low, high in operand.ranges if low.version == version])
-        ends = (lua_string(end.to_bytes(size, "big")) for pair in merged for end in pair)
-        families.append(f"[{size}]={_list(ends)}")
-    return _list(families)
-
-
-def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
-    for low, high in sorted(ranges):
-        if merged and low <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
-        else:
-            merged.append((low, high))
-    return merged
+def _logical(node: Logical, texts: list[str]) -> str:
+    if result_type(node) == BOOL_ARRAY:
+        return f"{_ZIPS[node.connective]}({len(texts)}, {{{', '.join(texts)}}})"
+    operands = [_truth(each, text) for each, text in zip(node.operands, texts, strict=True)]
+    return "(" + f" {_CONNECTIVES[node.connective]} ".join(operands) + ")"

@@ -1,8 +1,12 @@
 -- Functions that compiled rules call as rt.<name>; the chunk returns them.
--- All values are byte strings. Each function returns true or false, for any input.
+-- Strings are byte strings, addresses 4 or 16 packed bytes, arrays tables without holes. A missing value is nil;
+-- an array whose elements are looked at one by one is a stream, and nil when the array is missing.
 
-local byte, find, floor, lower, sub = string.byte, string.find, math.floor, string.lower, string.sub
+local byte, char, find, floor, gsub = string.byte, string.char, string.find, math.floor, string.gsub
+local lower, sub, upper, concat = string.lower, string.sub, string.upper, table.concat
 local rt = {}
+
+-- Relations: between a value that is there and an operand. Each returns true or false, for any input.
 
 -- Does the value hold the needle? The empty needle is in every value.
 function rt.contains(value, needle)
@@ -73,6 +77,370 @@ function rt.in_ranges(address, ranges)
     end
   end
   return false
+end
+
+-- Is the number in one of the ranges {low, high, low, high, ...}?
+function rt.within(number, ends)
+  for i = 1, #ends, 2 do
+    if ends[i] <= number and number <= ends[i + 1] then
+      return true
+    end
+  end
+  return false
+end
+
+-- Does the test hold for the value? A missing value fails every test.
+function rt.present(value, test, ...)
+  return value ~= nil and test(value, ...)
+end
+
+-- Whether the test holds, for each element of a stream. A missing array has no elements.
+function rt.each(stream, test, ...)
+  local results = {}
+  for i = 1, stream and #stream or 0 do
+    results[i] = test(stream[i], ...)
+  end
+  return results
+end
+
+-- Elements of arrays and maps.
+
+function rt.at(container, key)
+  return container and container[key]
+end
+
+-- The element of each container of a stream, where it has one.
+function rt.each_at(stream, key)
+  local found = stream and {}
+  for i = 1, stream and #stream or 0 do
+    found[#found + 1] = stream[i][key]
+  end
+  return found
+end
+
+-- Merge sort: the time of table.sort depends on the order of the keys, and clients choose keys.
+local function sorted(list)
+  local from, into, width = list, {}, 1
+  while width < #list do
+    for start = 1, #list, 2 * width do
+      local left, right = start, start + width
+      local last_left, last_right = right - 1, right + width - 1
+      for i = start, math.min(last_right, #list) do
+        local other = right <= last_right and from[right] or nil
+        if left > last_left or (other and other < from[left]) then
+          into[i], right = other, right + 1
+        else
+          into[i], left = from[left], left + 1
+        end
+      end
+    end
+    from, into, width = into, from, 2 * width
+  end
+  return from
+end
+
+-- The values of a map, in the order of its keys.
+function rt.in_order(map)
+  if map == nil then
+    return nil
+  end
+  local keys, values = {}, {}
+  for key in pairs(map) do
+    keys[#keys + 1] = key
+  end
+  keys = sorted(keys)
+  for i = 1, #keys do
+    values[i] = map[keys[i]]
+  end
+  return values
+end
+
+-- The elements of all containers of a stream in one.
+function rt.flattened(stream, of_maps)
+  local elements = stream and {}
+  for i = 1, stream and #stream or 0 do
+    local inner = of_maps and rt.in_order(stream[i]) or stream[i]
+    for j = 1, #inner do
+      elements[#elements + 1] = inner[j]
+    end
+  end
+  return elements
+end
+
+-- Streams of Booleans.
+
+function rt.each_not(stream)
+  local results = stream and {}
+  for i = 1, stream and #stream or 0 do
+    results[i] = not stream[i]
+  end
+  return results
+end
+
+-- Joins streams element by element, as far as the shortest of them reaches; nil when one is missing.
+local function zipped(count, streams, join)
+  local length = math.huge
+  for i = 1, count do
+    if streams[i] == nil then
+      return nil
+    end
+    length = math.min(length, #streams[i])
+  end
+  local results = {}
+  for position = 1, length do
+    local result = streams[1][position]
+    for i = 2, count do
+      result = join(result, streams[i][position])
+    end
+    results[position] = result
+  end
+  return results
+end
+
+function rt.each_and(count, streams)
+  return zipped(count, streams, function(a, b)
+    return a and b
+  end)
+end
+
+function rt.each_or(count, streams)
+  return zipped(count, streams, function(a, b)
+    return a or b
+  end)
+end
+
+function rt.each_xor(count, streams)
+  return zipped(count, streams, function(a, b)
+    return a ~= b
+  end)
+end
+
+-- Both are false for a missing stream.
+function rt.any(stream)
+  for i = 1, stream and #stream or 0 do
+    if stream[i] then
+      return true
+    end
+  end
+  return false
+end
+
+function rt.all(stream)
+  for i = 1, stream and #stream or 0 do
+    if not stream[i] then
+      return false
+    end
+  end
+  return stream ~= nil
+end
+
+-- Functions of the language. A missing argument makes the result missing, but for concat.
+
+-- Applies a function to each element of a stream; missing results are left out.
+function rt.map(called, stream, ...)
+  local results = stream and {}
+  for i = 1, stream and #stream or 0 do
+    results[#results + 1] = called(stream[i], ...)
+  end
+  return results
+end
+
+function rt.lower(value)
+  return value and lower(value)
+end
+
+function rt.upper(value)
+  return value and upper(value)
+end
+
+function rt.len(value)
+  return value and #value
+end
+
+function rt.starts_with(value, start)
+  if value == nil or start == nil then
+    return nil
+  end
+  return sub(value, 1, #start) == start
+end
+
+function rt.ends_with(value, ending)
+  if value == nil or ending == nil then
+    return nil
+  end
+  return #ending <= #value and sub(value, #value - #ending + 1) == ending
+end
+
+-- Bytes from start up to but not including finish; negative places count from the end.
+function rt.substring(value, start, finish)
+  if value == nil then
+    return nil
+  end
+  local length = #value
+  finish = finish or length
+  if start < 0 then
+    start = math.max(start + length, 0)
+  end
+  if finish < 0 then
+    finish = finish + length
+  end
+  if start >= length or finish <= start then
+    return ""
+  end
+  return sub(value, start + 1, math.min(finish, length))
+end
+
+function rt.concat(...)
+  local parts = {}
+  for i = 1, select("#", ...) do
+    parts[#parts + 1] = (select(i, ...))
+  end
+  return #parts > 0 and concat(parts) or nil
+end
+
+function rt.concat_arrays(...)
+  local joined
+  for i = 1, select("#", ...) do
+    local part = (select(i, ...))
+    joined = joined or part and {}
+    for j = 1, part and #part or 0 do
+      joined[#joined + 1] = part[j]
+    end
+  end
+  return joined
+end
+
+function rt.has_key(map, key)
+  if map == nil or key == nil then
+    return nil
+  end
+  return map[key] ~= nil
+end
+
+function rt.has_value(array, wanted)
+  if array == nil or wanted == nil then
+    return nil
+  end
+  for i = 1, #array do
+    if array[i] == wanted then
+      return true
+    end
+  end
+  return false
+end
+
+-- unwanted is a set of bytes.
+function rt.remove_bytes(value, unwanted)
+  return value and (gsub(value, ".", function(each)
+    return unwanted[each] and "" or nil
+  end))
+end
+
+-- The network of a packed address.
+local function network(address, bits)
+  local whole, rest = floor(bits / 8), bits % 8
+  local kept = sub(address, 1, whole)
+  if rest > 0 then
+    local last = byte(address, whole + 1)
+    kept = kept .. char(last - last % 2 ^ (8 - rest))
+  end
+  return kept .. ("\0"):rep(#address - #kept)
+end
+
+function rt.cidr(address, bits4, bits6)
+  return address and network(address, #address == 4 and bits4 or bits6)
+end
+
+function rt.cidr6(address, bits)
+  return address and (#address == 4 and address or network(address, bits))
+end
+
+-- UTF-8 (RFC 3629) of a code point below 65536; nil for half of a surrogate pair, which is no character.
+local function utf8(code)
+  if code < 0x80 then
+    return char(code)
+  elseif code < 0x800 then
+    return char(0xC0 + floor(code / 64), 0x80 + code % 64)
+  elseif code >= 0xD800 and code < 0xE000 then
+    return nil
+  end
+  return char(0xE0 + floor(code / 4096), 0x80 + floor(code / 64) % 64, 0x80 + code % 64)
+end
+
+-- What an escape at the end of a text stands for, and the length of the text before it; nil if there is none.
+-- text is an array of bytes.
+local PERCENT, PLUS, SPACE, U = 37, 43, 32, 117
+
+local function number_at(text, first, last)
+  local digits = char(unpack(text, first, last))
+  return find(digits, "^%x+$") and tonumber(digits, 16) or nil
+end
+
+local function escape_at_end(text, length, unicode)
+  if length >= 3 and text[length - 2] == PERCENT then
+    local value = number_at(text, length - 1, length)
+    return value and char(value), length - 3
+  end
+  if unicode and length >= 6 and text[length - 5] == PERCENT and text[length - 4] == U then
+    local value = number_at(text, length - 3, length)
+    return value and utf8(value), length - 6
+  end
+  return nil
+end
+
+-- Decodes until nothing is left to decode, in one pass: each byte that comes out may complete another escape.
+-- Escapes never overlap, so the order in which they are decoded does not matter.
+local function decoded_completely(value, unicode)
+  local text, length = {}, 0
+  local function push(each)
+    while each do
+      length = length + 1
+      text[length] = each == PLUS and SPACE or each
+      local meaning, before = escape_at_end(text, length, unicode)
+      each = nil
+      if meaning then
+        length = before
+        if #meaning == 1 then
+          each = byte(meaning)
+        else
+          for i = 1, #meaning do
+            length = length + 1
+            text[length] = byte(meaning, i)
+          end
+        end
+      end
+    end
+  end
+  for i = 1, #value do
+    push(byte(value, i))
+  end
+  local result = {}
+  for i = 1, length do
+    result[i] = char(text[i])
+  end
+  return concat(result)
+end
+
+local function decoded_once(value, unicode)
+  value = gsub(value, "%+", " ")
+  if not unicode then
+    return (gsub(value, "%%(%x%x)", function(digits)
+      return char(tonumber(digits, 16))
+    end))
+  end
+  return (gsub(value, "%%(u?)(%x%x)(%x?%x?)", function(u, first, rest)
+    if u == "" then
+      return char(tonumber(first, 16)) .. rest
+    end
+    return #rest == 2 and utf8(tonumber(first .. rest, 16)) or nil
+  end))
+end
+
+function rt.url_decode(value, completely, unicode)
+  if value == nil then
+    return nil
+  end
+  return (completely and decoded_completely or decoded_once)(value, unicode)
 end
 
 return rt

@@ -15,28 +15,6 @@ from mtls_operator.rules.types import BOOL, BYTES, BYTES_ARRAY, BYTES_ARRAY_MAP,
 
 CERTIFICATE_PREFIX: Final = "cf.tls_client_auth."
 
-#: Fields that the data plane provides today.
-SUPPORTED_FIELDS: Final = frozenset(
-    {
-        "cf.tls_client_auth.cert_fingerprint_sha256",
-        "cf.tls_client_auth.cert_issuer_dn",
-        "cf.tls_client_auth.cert_presented",
-        "cf.tls_client_auth.cert_revoked",
-        "cf.tls_client_auth.cert_serial",
-        "cf.tls_client_auth.cert_subject_dn",
-        "cf.tls_client_auth.cert_verified",
-        "false",
-        "http.host",
-        "http.request.method",
-        "http.request.uri",
-        "http.request.uri.path",
-        "http.request.uri.query",
-        "ip.src",
-        "ssl",
-        "true",
-    }
-)
-
 _BOOL_FIELDS = (
     "cf.tls_client_auth.cert_chain_rfc9440_too_large",
     "cf.tls_client_auth.cert_presented",
@@ -112,6 +90,40 @@ FIELDS: Final[dict[str, Type]] = {
         ("http.request.cookies", "http.request.headers", "http.request.uri.args"), BYTES_ARRAY_MAP
     ),
 }
+
+#: Fields that are read and typed, but that no rule can use, and why.
+UNAVAILABLE_FIELDS: Final = {
+    **{
+        name: "the proxy keeps no other form of the URI than the normalised one, which the application receives"
+        for name in FIELDS
+        if name.startswith("raw.")
+    },
+    "http.request.body.size": "rules decide before the body arrives",
+}
+
+#: Fields that the data plane does not provide yet.
+_LATER_FIELDS: Final = frozenset(
+    CERTIFICATE_PREFIX + name
+    for name in (
+        "cert_chain_rfc9440",
+        "cert_chain_rfc9440_too_large",
+        "cert_fingerprint_sha1",
+        "cert_issuer_dn_legacy",
+        "cert_issuer_dn_rfc2253",
+        "cert_issuer_serial",
+        "cert_issuer_ski",
+        "cert_not_after",
+        "cert_not_before",
+        "cert_rfc9440",
+        "cert_rfc9440_too_large",
+        "cert_ski",
+        "cert_subject_dn_legacy",
+        "cert_subject_dn_rfc2253",
+    )
+)
+
+#: Fields that the data plane provides today.
+SUPPORTED_FIELDS: Final = frozenset(FIELDS) - frozenset(UNAVAILABLE_FIELDS) - _LATER_FIELDS
 
 #: Beginnings of fields that exist at Cloudflare and need something that only Cloudflare has.
 _FOREIGN_FIELDS: Final = (

@@ -132,6 +132,7 @@ return function(handle)
   end
 
   local request = {
+    handle = handle,
     headers = headers,
     info = info,
     ssl = info:downstreamSslConnection(),

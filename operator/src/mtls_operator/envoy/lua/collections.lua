@@ -1,0 +1,86 @@
+-- The parts of a request that come in any number: header lines, cookies, query arguments.
+-- An array is a table without holes, a map a table from names to arrays of values.
+
+-- Headers that this proxy sets itself; it drops what a client sends under these names.
+local OURS = {
+  ["x-envoy-external-address"] = true,
+  ["x-envoy-internal"] = true,
+  ["x-forwarded-client-cert"] = true,
+  ["x-forwarded-proto"] = true,
+}
+local FORWARDED_FOR = "x-forwarded-for"
+
+local function map_of(names, values)
+  local map = {}
+  for i = 1, #names do
+    local list = map[names[i]]
+    if list == nil then
+      map[names[i]] = { values[i] }
+    else
+      list[#list + 1] = values[i]
+    end
+  end
+  return map
+end
+
+-- Without blanks at both ends; in two steps, for patterns with two ends take quadratic time.
+local function trimmed(text)
+  local start = text:find("[^ \t]")
+  return start and text:sub(start):match("^(.*[^ \t])") or ""
+end
+
+-- Header lines in order of arrival, as the client sent them; the authority is the header "host".
+-- Iteration gives each line by itself. get() would join the values of a repeated header with commas, and a
+-- client could then hide a value behind another one. Blanks around a value are no part of it (RFC 9110, 5.5);
+-- over HTTP/2 a client can send some, and the application does not see them.
+local function header_lines(headers, host)
+  local names, values = { "host" }, { host }
+  for name, value in pairs(headers) do
+    if name == FORWARDED_FOR then
+      -- The proxy has appended the peer, so there is always one element more than the client sent.
+      value = value:match("^(.*),[^,]*$")
+    end
+    if value ~= nil and name:sub(1, 1) ~= ":" and not OURS[name] then
+      names[#names + 1] = name
+      values[#values + 1] = trimmed(value)
+    end
+  end
+  return { names = names, values = values, map = map_of(names, values) }
+end
+
+local function unescaped(text)
+  return (text:gsub("%%(%x%x)", function(digits)
+    return string.char(tonumber(digits, 16))
+  end))
+end
+
+-- Pairs of a text such as "a=1&b": the name up to the first "=", and the rest. Empty parts are left out.
+local function pairs_of(text, part, prepare)
+  local names, values = {}, {}
+  for each in text:gmatch(part) do
+    each = prepare and prepare(each) or each
+    if each ~= "" then
+      local name, value = each:match("^([^=]*)=?(.*)$")
+      names[#names + 1] = name
+      values[#values + 1] = value
+    end
+  end
+  return names, values
+end
+
+-- Nothing is decoded: the application may decode it in its own way.
+local function arguments(query)
+  local names, values = pairs_of(query, "[^&]+")
+  return { names = names, values = values, map = map_of(names, values) }
+end
+
+-- Cookies by name (RFC 6265, 4.2.1); names are percent-decoded, values are as they came.
+local function cookies(header)
+  local names, values = pairs_of(header, "[^;]+", trimmed)
+  for i = 1, #names do
+    names[i] = unescaped(names[i])
+  end
+  return map_of(names, values)
+end
+
+return { header_lines = header_lines, arguments = arguments, cookies = cookies }

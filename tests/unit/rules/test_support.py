@@ -1,0 +1,39 @@
+"""What no proxy can enforce is refused at its place, with the reason."""
+
+import pytest
+
+from mtls_operator.rules import Code, RuleError, check_supported, parse, to_lua
+from mtls_operator.rules.schema import FIELDS, SUPPORTED_FIELDS, UNAVAILABLE_FIELDS
+from mtls_operator.rules.types import BOOL, BYTES, INT
+
+
+def reading(name: str) -> str:
+    """Return an expression that reads a field."""
+    kind = FIELDS[name]
+    return {BOOL: name, BYTES: f'{name} eq ""', INT: f"{name} eq 0"}[kind]
+
+
+@pytest.mark.parametrize("name", sorted(UNAVAILABLE_FIELDS))
+def test_a_field_that_the_proxy_cannot_know_is_not_available(name: str) -> None:
+    expression = parse(f"ssl and {reading(name)}")
+    for refuse in (check_supported, to_lua):
+        with pytest.raises(RuleError) as caught:
+            refuse(expression)
+        assert caught.value.code is Code.NOT_AVAILABLE
+        assert (caught.value.span.start, caught.value.span.end) == (8, 8 + len(name))
+        assert caught.value.hint == UNAVAILABLE_FIELDS[name]
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS.keys() - SUPPORTED_FIELDS - UNAVAILABLE_FIELDS.keys()))
+def test_a_field_that_comes_later_is_not_supported_yet(name: str) -> None:
+    with pytest.raises(RuleError, match="not supported yet") as caught:
+        to_lua(parse(f"not ({reading(name)})"))
+    assert caught.value.code is Code.NOT_SUPPORTED
+    assert (caught.value.span.start, caught.value.span.end) == (5, 5 + len(name))
+
+
+@pytest.mark.parametrize("name", ["raw.http.request.uri.args", "cf.bot_management.score", "ip.src.country"])
+def test_a_field_of_cloudflare_alone_is_not_available(name: str) -> None:
+    with pytest.raises(RuleError) as caught:
+        parse(f'{name} eq "x"')
+    assert caught.value.code is Code.NOT_AVAILABLE
