@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import ssl
+from base64 import b64encode
 from collections.abc import Sequence
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from tests.support.certs import Pair, authority, leaf
 from tests.support.lab import HOST, Lab, next_epoch
 
 from mtls_operator.api.names import RULES_FILTER
 from mtls_operator.envoy import RuleScript, check_script, rules_script
 from mtls_operator.rules import RUNTIME, Expression, evaluate, parse, simple_form, to_lua
+from mtls_operator.rules.schema import FIELDS
+from mtls_operator.rules.types import BYTES
 
 EXPRESSIONS = [
     simple_form(paths=["/admin"], path_prefixes=["/admin/"], hostnames=[HOST], allow_revoked=False),
@@ -193,6 +200,107 @@ def test_the_connection_is_described_as_it_is(lab: Lab, version: str) -> None:
 def test_a_cipher_of_tls_1_2_has_the_name_of_openssl(lab: Lab) -> None:
     enforce(lab, 'cf.tls_version eq "TLSv1.2" and cf.tls_cipher matches "^ECDHE-ECDSA-AES(128|256)-GCM-SHA"')
     with lab.http1(version=ssl.TLSVersion.TLSv1_2) as client:
+        assert client.get("/", HOST).status == 418
+
+
+def facts_of(pair: Pair, issuer: Pair | None) -> dict[str, object]:
+    """Return the fields of a presented certificate, as the library sees it."""
+    made = pair.certificate
+    prefix = "cf.tls_client_auth.cert_"
+    extensions = made.extensions
+    key = extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    issuer_key = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier or b""
+    der = b64encode(made.public_bytes(Encoding.DER)).decode()
+    return {
+        f"{prefix}presented": True,
+        f"{prefix}verified": issuer is not None,
+        f"{prefix}fingerprint_sha1": made.fingerprint(hashes.SHA1()).hex(),  # noqa: S303 - the field's own function
+        f"{prefix}fingerprint_sha256": made.fingerprint(hashes.SHA256()).hex(),
+        f"{prefix}serial": pair.serial_hex.upper(),
+        f"{prefix}issuer_serial": issuer.serial_hex.upper() if issuer else "",
+        f"{prefix}ski": key.hex().upper(),
+        f"{prefix}issuer_ski": issuer_key.hex().upper(),
+        f"{prefix}subject_dn": made.subject.rfc4514_string(),
+        f"{prefix}subject_dn_rfc2253": made.subject.rfc4514_string(),
+        f"{prefix}issuer_dn": made.issuer.rfc4514_string(),
+        f"{prefix}issuer_dn_rfc2253": made.issuer.rfc4514_string(),
+        f"{prefix}subject_dn_legacy": "/O=Acme/CN="
+        + made.subject.rfc4514_string().split("=")[1].split(",")[0],
+        f"{prefix}issuer_dn_legacy": f"/{made.issuer.rfc4514_string()}",
+        f"{prefix}not_before": f"{made.not_valid_before_utc:%b %e %H:%M:%S %Y} GMT",
+        f"{prefix}not_after": f"{made.not_valid_after_utc:%b %e %H:%M:%S %Y} GMT",
+        f"{prefix}rfc9440": f":{der}:",
+    }
+
+
+NO_CERTIFICATE = {
+    name: "" for name, kind in FIELDS.items() if name.startswith("cf.tls_client_auth.") and kind == BYTES
+}
+
+
+def test_every_fact_of_a_certificate_is_the_one_of_the_certificate(lab: Lab) -> None:
+    foreign = authority("foreign")
+    people = {"fact-good": (lab.people.ca, lab.people.ca), "fact-foreign": (foreign, None)}
+    for person, (signer, issuer) in people.items():
+        names = {
+            "dns": ("b.example", "a.example"),
+            "uris": ("spiffe://a",),
+            "addresses": ("192.0.2.1", "2001:db8::1"),
+        }
+        pair = lab.people.add(person, leaf(signer, person, index=1, organization="Acme", **names))
+        text = " and ".join(
+            name if value is True else f"not {name}" if value is False else f'{name} eq "{value}"'
+            for name, value in facts_of(pair, issuer).items()
+        )
+        alternatives = (
+            ' and tls.client.san.dns[1] eq "a.example" and len(tls.client.san.dns) eq 2'
+            ' and tls.client.san.uri[0] eq "spiffe://a" and len(tls.client.san.email) eq 0'
+            " and tls.client.san.ip[0] eq 192.0.2.1 and any(tls.client.san.ip[*] in {2001:db8::/32})"
+            ' and cf.tls_client_auth.cert_chain_rfc9440 eq "" and not cf.tls_client_auth.cert_rfc9440_too_large'
+        )
+        enforce(lab, text + alternatives)
+        for version in (lab.http1, lab.http2):
+            with version(person) as client:
+                # Twice: the second time from what is kept.
+                assert [client.get("/", HOST).status for _ in range(2)] == [418, 418]
+        with lab.http1("good") as client:
+            assert client.get("/", HOST).status == 200
+
+
+def test_without_a_certificate_every_string_is_empty(lab: Lab) -> None:
+    text = " and ".join(f'{name} eq ""' for name in NO_CERTIFICATE)
+    enforce(
+        lab, f"{text} and len(tls.client.san.dns) eq 0 and not any(tls.client.san.ip[*] in {{0.0.0.0/0}})"
+    )
+    with lab.http1() as client:
+        assert client.get("/", HOST).status == 418
+
+
+def test_the_chain_is_what_this_connection_sent(lab: Lab) -> None:
+    middle = authority("middle", issuer=lab.people.ca)
+    pair = leaf(middle, "chained", index=1)
+    lab.people.add("alone", pair)
+    certificate, _ = lab.people.add("chained", pair).write(lab.people.folder, "chained")
+    certificate.write_text(pair.certificate_pem + middle.certificate_pem)
+    sent = b64encode(middle.certificate.public_bytes(Encoding.DER)).decode()
+    enforce(lab, f'cf.tls_client_auth.cert_chain_rfc9440 eq ":{sent}:"')
+    for person, status in (("chained", 418), ("alone", 200), ("chained", 418)):
+        with lab.http1(person) as client:
+            assert client.get("/", HOST).status == status
+
+
+def test_the_issuer_is_the_direct_one(lab: Lab) -> None:
+    middle = authority("middle", issuer=lab.people.ca)
+    pair = lab.people.add("below", leaf(middle, "below", index=1))
+    certificate = lab.people.folder / "below.crt"
+    certificate.write_text(pair.certificate_pem + middle.certificate_pem)
+    key = middle.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
+    enforce(
+        lab,
+        f'cf.tls_client_auth.cert_issuer_ski eq "{key.upper()}"'
+        f' and cf.tls_client_auth.cert_issuer_serial eq "{middle.serial_hex.upper()}"',
+    )
+    with lab.http1("below") as client:
         assert client.get("/", HOST).status == 418
 
 

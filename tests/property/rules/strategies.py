@@ -21,6 +21,7 @@ LISTS = [
     "http.request.headers.values",
     "http.request.uri.args.names",
     "http.request.uri.args.values",
+    "tls.client.san.dns",
     *(f'{name}["{key}"]' for name in MAPS for key in KEYS),
 ]
 
@@ -178,8 +179,12 @@ def _combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return joined | joined.map(lambda text: f"({text})") | inner.map(lambda text: f"not {text}")
 
 
+address_streams = st.sampled_from(["tls.client.san.ip[*]", "cidr(tls.client.san.ip[*], 8, 16)[*]"])
 arrays = st.recursive(
-    st.tuples(string_streams, string_relations()).map(" ".join)
+    st.tuples(address_streams, st.lists(ranges(), max_size=3)).map(
+        lambda drawn: f"{drawn[0]} in {{{' '.join(drawn[1])}}}"
+    )
+    | st.tuples(string_streams, string_relations()).map(" ".join)
     | st.tuples(streams, affixes).map(lambda drawn: f"{drawn[1][0]}({drawn[0]}, {drawn[1][1]})"),
     _combined,
     max_leaves=4,
@@ -206,6 +211,8 @@ requests = st.fixed_dictionaries(
         )
         | cookie_texts.map(lambda text: {"cookie": [text]}),
         "http.request.uri.query": queries.map("".join),
+        "tls.client.san.dns": st.lists(values, max_size=3),
+        "tls.client.san.ip": st.lists(addresses, max_size=3),
     },
 )
 

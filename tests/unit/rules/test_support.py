@@ -3,7 +3,7 @@
 import pytest
 
 from mtls_operator.rules import Code, RuleError, check_supported, parse, to_lua
-from mtls_operator.rules.schema import FIELDS, SUPPORTED_FIELDS, UNAVAILABLE_FIELDS
+from mtls_operator.rules.schema import FIELDS, UNAVAILABLE_FIELDS
 from mtls_operator.rules.types import BOOL, BYTES, INT
 
 
@@ -24,16 +24,14 @@ def test_a_field_that_the_proxy_cannot_know_is_not_available(name: str) -> None:
         assert caught.value.hint == UNAVAILABLE_FIELDS[name]
 
 
-@pytest.mark.parametrize("name", sorted(FIELDS.keys() - SUPPORTED_FIELDS - UNAVAILABLE_FIELDS.keys()))
-def test_a_field_that_comes_later_is_not_supported_yet(name: str) -> None:
-    with pytest.raises(RuleError, match="not supported yet") as caught:
-        to_lua(parse(f"not ({reading(name)})"))
-    assert caught.value.code is Code.NOT_SUPPORTED
-    assert (caught.value.span.start, caught.value.span.end) == (5, 5 + len(name))
-
-
 @pytest.mark.parametrize("name", ["raw.http.request.uri.args", "cf.bot_management.score", "ip.src.country"])
 def test_a_field_of_cloudflare_alone_is_not_available(name: str) -> None:
     with pytest.raises(RuleError) as caught:
         parse(f'{name} eq "x"')
     assert caught.value.code is Code.NOT_AVAILABLE
+
+
+@pytest.mark.parametrize("name", ["cf.tls_client_auth.cert_ski", "tls.client.san.dns", "tls.client.san.ip"])
+def test_whoever_reads_a_certificate_is_known(name: str) -> None:
+    assert parse(f'{name} eq ""' if "san" not in name else f"len({name}) eq 1").reads_certificate
+    assert not parse('http.host eq "cf.tls_client_auth.cert_ski"').reads_certificate

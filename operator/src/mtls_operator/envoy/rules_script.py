@@ -74,12 +74,13 @@ def rules_script(  # noqa: PLR0913 - keyword-only, and each is a part of the tex
     Raises:
         ScriptError: a digest, status, content type or epoch is not one.
     """
+    certificate = call("certificate", call("sha1"))
     body = "\n".join(
         [
             f"local rt = (function()\n{runtime.rstrip()}\nend)()",
             f"local config = {_config(hostnames, issuers, reads_certificate, forward_xfcc)}",
             f"local rules = {lua_list(_rule(rule) for rule in rules)}",
-            f"local facts_of = {call('facts', call('address'), call('collections'))}",
+            f"local facts_of = {call('facts', call('address'), call('collections'), certificate)}",
             f"local decide = {call('rules', 'config', 'rules', 'facts_of', call('path'))}",
         ]
     )

@@ -12,7 +12,7 @@ from mtls_operator.rules.lints import lint
 from mtls_operator.rules.lua import LuaCode, compile_tree
 from mtls_operator.rules.parser import parse_tree
 from mtls_operator.rules.printer import print_tree
-from mtls_operator.rules.schema import CERTIFICATE_PREFIX
+from mtls_operator.rules.schema import CERTIFICATE_PREFIX, NAMES_PREFIX
 from mtls_operator.rules.support import check_tree
 from mtls_operator.rules.tree import Field, Node, walk
 from mtls_operator.rules.values import Limits
@@ -52,7 +52,7 @@ def parse(text: str, *, limits: Limits = PRODUCT_LIMITS) -> Expression:
         preview=print_tree(tree),
         warnings=lint(tree),
         fields=fields,
-        reads_certificate=any(name.startswith(CERTIFICATE_PREFIX) for name in fields),
+        reads_certificate=any(name.startswith((CERTIFICATE_PREFIX, NAMES_PREFIX)) for name in fields),
     )
 
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from mtls_operator.rules.schema import FIELDS
 from mtls_operator.rules.tree import Address
-from mtls_operator.rules.types import BOOL, BYTES, BYTES_ARRAY, INT, IP, Kind, Type
+from mtls_operator.rules.types import BOOL, BYTES, INT, IP, Container, Kind, Type
 
 Data: TypeAlias = bool | int | bytes | Address | list["Data"] | dict[bytes, "Data"]
 Scalar: TypeAlias = bool | int | bytes | Address
@@ -61,14 +61,14 @@ def field_value(request: Mapping[str, object], name: str) -> Data:
         return field_value(request, name.removeprefix(_RAW))
     if FIELDS[name].scalar:
         return _from_json(name, FIELDS[name], _DEFAULTS.get(name, _EMPTY[FIELDS[name].kind]))
-    return {}
+    return {} if FIELDS[name].outer is Container.MAP else []
 
 
 def _from_json(name: str, kind: Type, value: object) -> Data:
     if not kind.scalar:
-        if kind == BYTES_ARRAY and isinstance(value, list):
-            return [_from_json(name, BYTES, member) for member in value]
-        if kind != BYTES_ARRAY and isinstance(value, dict):
+        if kind.outer is Container.ARRAY and isinstance(value, list):
+            return [_from_json(name, kind.element(), member) for member in value]
+        if kind.outer is Container.MAP and isinstance(value, dict):
             return {
                 _bytes(name, key): _from_json(name, kind.element(), member) for key, member in value.items()
             }

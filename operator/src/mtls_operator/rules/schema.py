@@ -11,9 +11,11 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Final
 
-from mtls_operator.rules.types import BOOL, BYTES, BYTES_ARRAY, BYTES_ARRAY_MAP, INT, IP, Type
+from mtls_operator.rules.types import BOOL, BYTES, BYTES_ARRAY, BYTES_ARRAY_MAP, INT, IP, IP_ARRAY, Type
 
 CERTIFICATE_PREFIX: Final = "cf.tls_client_auth."
+#: Alternative names of the certificate: our own addition to Cloudflare's fields.
+NAMES_PREFIX: Final = "tls.client.san."
 
 _BOOL_FIELDS = (
     "cf.tls_client_auth.cert_chain_rfc9440_too_large",
@@ -83,9 +85,13 @@ FIELDS: Final[dict[str, Type]] = {
             "http.request.headers.values",
             "http.request.uri.args.names",
             "http.request.uri.args.values",
+            "tls.client.san.dns",
+            "tls.client.san.email",
+            "tls.client.san.uri",
         ),
         BYTES_ARRAY,
     ),
+    "tls.client.san.ip": IP_ARRAY,
     **dict.fromkeys(
         ("http.request.cookies", "http.request.headers", "http.request.uri.args"), BYTES_ARRAY_MAP
     ),
@@ -101,29 +107,8 @@ UNAVAILABLE_FIELDS: Final = {
     "http.request.body.size": "rules decide before the body arrives",
 }
 
-#: Fields that the data plane does not provide yet.
-_LATER_FIELDS: Final = frozenset(
-    CERTIFICATE_PREFIX + name
-    for name in (
-        "cert_chain_rfc9440",
-        "cert_chain_rfc9440_too_large",
-        "cert_fingerprint_sha1",
-        "cert_issuer_dn_legacy",
-        "cert_issuer_dn_rfc2253",
-        "cert_issuer_serial",
-        "cert_issuer_ski",
-        "cert_not_after",
-        "cert_not_before",
-        "cert_rfc9440",
-        "cert_rfc9440_too_large",
-        "cert_ski",
-        "cert_subject_dn_legacy",
-        "cert_subject_dn_rfc2253",
-    )
-)
-
 #: Fields that the data plane provides today.
-SUPPORTED_FIELDS: Final = frozenset(FIELDS) - frozenset(UNAVAILABLE_FIELDS) - _LATER_FIELDS
+SUPPORTED_FIELDS: Final = frozenset(FIELDS) - frozenset(UNAVAILABLE_FIELDS)
 
 #: Beginnings of fields that exist at Cloudflare and need something that only Cloudflare has.
 _FOREIGN_FIELDS: Final = (
@@ -208,7 +193,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "ends_with": _function(BOOL, _SOURCE, _TEXT),
     "has_key": _function(BOOL, Parameter(Accepts.FIELD, (BYTES_ARRAY_MAP,)), _TEXT),
     "has_value": _function(BOOL, Parameter(Accepts.FIELD, (BYTES_ARRAY,)), _TEXT),
-    "len": _function(INT, Parameter(Accepts.FIELD, (BYTES, BYTES_ARRAY))),
+    "len": _function(INT, Parameter(Accepts.FIELD, (BYTES, BYTES_ARRAY, IP_ARRAY))),
     "lower": _function(BYTES, _SOURCE),
     "remove_bytes": _function(BYTES, _SOURCE, _OPTION),
     "starts_with": _function(BOOL, _SOURCE, _TEXT),

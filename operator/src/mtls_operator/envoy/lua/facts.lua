@@ -1,6 +1,6 @@
 -- The facts that expressions read: f["<field>"]. Each is computed when it is first read, for one request; none
 -- is ever nil. A field that does not exist raises an error, and the gate then denies the request.
-local packed, collections = ...
+local packed, collections, certificates = ...
 
 -- Key of the request within its table of facts; no field has this name.
 local REQUEST = 1
@@ -21,7 +21,80 @@ local function certificate(method)
   end
 end
 
-local serial = certificate("serialNumberPeerCertificate")
+-- Hexadecimal digits in upper case.
+local function number(method)
+  local read = certificate(method)
+  return function(request)
+    return read(request):upper()
+  end
+end
+
+-- A point in time as text; Envoy gives 0 without a certificate.
+local function time(method)
+  return function(request)
+    return request.presented and certificates.time_text(request.ssl[method](request.ssl)) or ""
+  end
+end
+
+-- Facts that are read from the certificate itself, by its SHA-256: the same bytes say the same. How often that is
+-- kept is bounded, for clients choose what they present.
+local MOST_KEPT = 256
+local NOTHING = { sha1 = "", ski = "", issuer_ski = "", subject = "", issuer = "", email = {}, dns = {}, uri = {}, ip = {} }
+local kept, kept_count = {}, 0
+
+local function leaf(request)
+  if not request.presented then
+    return NOTHING
+  end
+  local ssl = request.ssl
+  local digest = ssl:sha256PeerCertificateDigest()
+  if kept[digest] == nil then
+    local body = certificates.bodies(ssl:urlEncodedPemEncodedPeerCertificate())[1]
+    local facts = certificates.read(request.handle:base64Decode(body))
+    if kept_count >= MOST_KEPT then
+      kept, kept_count = {}, 0
+    end
+    kept[digest], kept_count = facts, kept_count + 1
+  end
+  return kept[digest]
+end
+
+local function inside(name)
+  return function(request)
+    return leaf(request)[name]
+  end
+end
+
+-- RFC 9440: byte sequences of the leaf and of the rest of the chain as the client sent it. Never kept: other
+-- connections with the same leaf can send another chain.
+local MOST_LEAF, MOST_CHAIN = 10 * 1024, 16 * 1024
+
+local function encoded_leaf(request)
+  local body = request.presented and certificates.bodies(request.ssl:urlEncodedPemEncodedPeerCertificate())[1]
+  return body and ":" .. body .. ":" or ""
+end
+
+local function encoded_chain(request)
+  local bodies = request.presented and certificates.bodies(request.ssl:urlEncodedPemEncodedPeerCertificateChain()) or {}
+  local parts = {}
+  for i = 2, #bodies do
+    parts[#parts + 1] = ":" .. bodies[i] .. ":"
+  end
+  return table.concat(parts, ", ")
+end
+
+local function unless_longer(encoded, most)
+  return function(request)
+    local text = encoded(request)
+    return #text <= most and text or ""
+  end
+end
+
+local function is_longer(encoded, most)
+  return function(request)
+    return #encoded(request) > most
+  end
+end
 
 local function lines(request)
   request.lines = request.lines or collections.header_lines(request.headers, request.host)
@@ -82,11 +155,27 @@ local fields = {
   ["cf.tls_client_auth.cert_revoked"] = function(request)
     return request.revoked
   end,
-  ["cf.tls_client_auth.cert_serial"] = function(request)
-    return serial(request):upper()
-  end,
+  ["cf.tls_client_auth.cert_serial"] = number("serialNumberPeerCertificate"),
+  ["cf.tls_client_auth.cert_issuer_serial"] = number("serialNumberPeerCertificateIssuer"),
   ["cf.tls_client_auth.cert_subject_dn"] = certificate("subjectPeerCertificate"),
   ["cf.tls_client_auth.cert_issuer_dn"] = certificate("issuerPeerCertificate"),
+  ["cf.tls_client_auth.cert_subject_dn_rfc2253"] = certificate("subjectPeerCertificate"),
+  ["cf.tls_client_auth.cert_issuer_dn_rfc2253"] = certificate("issuerPeerCertificate"),
+  ["cf.tls_client_auth.cert_subject_dn_legacy"] = inside("subject"),
+  ["cf.tls_client_auth.cert_issuer_dn_legacy"] = inside("issuer"),
+  ["cf.tls_client_auth.cert_not_before"] = time("validFromPeerCertificate"),
+  ["cf.tls_client_auth.cert_not_after"] = time("expirationPeerCertificate"),
+  ["cf.tls_client_auth.cert_ski"] = inside("ski"),
+  ["cf.tls_client_auth.cert_issuer_ski"] = inside("issuer_ski"),
+  ["cf.tls_client_auth.cert_fingerprint_sha1"] = inside("sha1"),
+  ["cf.tls_client_auth.cert_rfc9440"] = unless_longer(encoded_leaf, MOST_LEAF),
+  ["cf.tls_client_auth.cert_rfc9440_too_large"] = is_longer(encoded_leaf, MOST_LEAF),
+  ["cf.tls_client_auth.cert_chain_rfc9440"] = unless_longer(encoded_chain, MOST_CHAIN),
+  ["cf.tls_client_auth.cert_chain_rfc9440_too_large"] = is_longer(encoded_chain, MOST_CHAIN),
+  ["tls.client.san.dns"] = inside("dns"),
+  ["tls.client.san.uri"] = inside("uri"),
+  ["tls.client.san.email"] = inside("email"),
+  ["tls.client.san.ip"] = inside("ip"),
   ["cf.tls_client_auth.cert_fingerprint_sha256"] = certificate("sha256PeerCertificateDigest"),
   ["cf.tls_version"] = certificate("tlsVersion"),
   ["cf.tls_cipher"] = function(request)

@@ -28,7 +28,7 @@ local rules = {
 local facts_of = (function(...)
 -- The facts that expressions read: f["<field>"]. Each is computed when it is first read, for one request; none
 -- is ever nil. A field that does not exist raises an error, and the gate then denies the request.
-local packed, collections = ...
+local packed, collections, certificates = ...
 
 -- Key of the request within its table of facts; no field has this name.
 local REQUEST = 1
@@ -49,7 +49,80 @@ local function certificate(method)
   end
 end
 
-local serial = certificate("serialNumberPeerCertificate")
+-- Hexadecimal digits in upper case.
+local function number(method)
+  local read = certificate(method)
+  return function(request)
+    return read(request):upper()
+  end
+end
+
+-- A point in time as text; Envoy gives 0 without a certificate.
+local function time(method)
+  return function(request)
+    return request.presented and certificates.time_text(request.ssl[method](request.ssl)) or ""
+  end
+end
+
+-- Facts that are read from the certificate itself, by its SHA-256: the same bytes say the same. How often that is
+-- kept is bounded, for clients choose what they present.
+local MOST_KEPT = 256
+local NOTHING = { sha1 = "", ski = "", issuer_ski = "", subject = "", issuer = "", email = {}, dns = {}, uri = {}, ip = {} }
+local kept, kept_count = {}, 0
+
+local function leaf(request)
+  if not request.presented then
+    return NOTHING
+  end
+  local ssl = request.ssl
+  local digest = ssl:sha256PeerCertificateDigest()
+  if kept[digest] == nil then
+    local body = certificates.bodies(ssl:urlEncodedPemEncodedPeerCertificate())[1]
+    local facts = certificates.read(request.handle:base64Decode(body))
+    if kept_count >= MOST_KEPT then
+      kept, kept_count = {}, 0
+    end
+    kept[digest], kept_count = facts, kept_count + 1
+  end
+  return kept[digest]
+end
+
+local function inside(name)
+  return function(request)
+    return leaf(request)[name]
+  end
+end
+
+-- RFC 9440: byte sequences of the leaf and of the rest of the chain as the client sent it. Never kept: other
+-- connections with the same leaf can send another chain.
+local MOST_LEAF, MOST_CHAIN = 10 * 1024, 16 * 1024
+
+local function encoded_leaf(request)
+  local body = request.presented and certificates.bodies(request.ssl:urlEncodedPemEncodedPeerCertificate())[1]
+  return body and ":" .. body .. ":" or ""
+end
+
+local function encoded_chain(request)
+  local bodies = request.presented and certificates.bodies(request.ssl:urlEncodedPemEncodedPeerCertificateChain()) or {}
+  local parts = {}
+  for i = 2, #bodies do
+    parts[#parts + 1] = ":" .. bodies[i] .. ":"
+  end
+  return table.concat(parts, ", ")
+end
+
+local function unless_longer(encoded, most)
+  return function(request)
+    local text = encoded(request)
+    return #text <= most and text or ""
+  end
+end
+
+local function is_longer(encoded, most)
+  return function(request)
+    return #encoded(request) > most
+  end
+end
 
 local function lines(request)
   request.lines = request.lines or collections.header_lines(request.headers, request.host)
@@ -110,11 +183,27 @@ local fields = {
   ["cf.tls_client_auth.cert_revoked"] = function(request)
     return request.revoked
   end,
-  ["cf.tls_client_auth.cert_serial"] = function(request)
-    return serial(request):upper()
-  end,
+  ["cf.tls_client_auth.cert_serial"] = number("serialNumberPeerCertificate"),
+  ["cf.tls_client_auth.cert_issuer_serial"] = number("serialNumberPeerCertificateIssuer"),
   ["cf.tls_client_auth.cert_subject_dn"] = certificate("subjectPeerCertificate"),
   ["cf.tls_client_auth.cert_issuer_dn"] = certificate("issuerPeerCertificate"),
+  ["cf.tls_client_auth.cert_subject_dn_rfc2253"] = certificate("subjectPeerCertificate"),
+  ["cf.tls_client_auth.cert_issuer_dn_rfc2253"] = certificate("issuerPeerCertificate"),
+  ["cf.tls_client_auth.cert_subject_dn_legacy"] = inside("subject"),
+  ["cf.tls_client_auth.cert_issuer_dn_legacy"] = inside("issuer"),
+  ["cf.tls_client_auth.cert_not_before"] = time("validFromPeerCertificate"),
+  ["cf.tls_client_auth.cert_not_after"] = time("expirationPeerCertificate"),
+  ["cf.tls_client_auth.cert_ski"] = inside("ski"),
+  ["cf.tls_client_auth.cert_issuer_ski"] = inside("issuer_ski"),
+  ["cf.tls_client_auth.cert_fingerprint_sha1"] = inside("sha1"),
+  ["cf.tls_client_auth.cert_rfc9440"] = unless_longer(encoded_leaf, MOST_LEAF),
+  ["cf.tls_client_auth.cert_rfc9440_too_large"] = is_longer(encoded_leaf, MOST_LEAF),
+  ["cf.tls_client_auth.cert_chain_rfc9440"] = unless_longer(encoded_chain, MOST_CHAIN),
+  ["cf.tls_client_auth.cert_chain_rfc9440_too_large"] = is_longer(encoded_chain, MOST_CHAIN),
+  ["tls.client.san.dns"] = inside("dns"),
+  ["tls.client.san.uri"] = inside("uri"),
+  ["tls.client.san.email"] = inside("email"),
+  ["tls.client.san.ip"] = inside("ip"),
   ["cf.tls_client_auth.cert_fingerprint_sha256"] = certificate("sha256PeerCertificateDigest"),
   ["cf.tls_version"] = certificate("tlsVersion"),
   ["cf.tls_cipher"] = function(request)
@@ -345,7 +434,275 @@ local function cookies(header)
 end
 
 return { header_lines = header_lines, arguments = arguments, cookies = cookies }
-end)())
+end)(), (function(...)
+-- What Envoy does not tell about a client certificate: read from its DER (X.690, RFC 5280).
+--
+-- Envoy has parsed the certificate before, so its form is right; whatever is unexpected here raises an error all
+-- the same, and the gate then denies the request. The facts are the certificate's own word: "verified" says
+-- whether an issuer that we trust has signed them.
+local sha1 = ...
+
+local byte, char, floor, sub = string.byte, string.char, math.floor, string.sub
+
+-- Identifiers in their DER form.
+local SUBJECT_KEY, AUTHORITY_KEY, ALTERNATIVE_NAMES = "\85\29\14", "\85\29\35", "\85\29\17"
+local SEQUENCE, SET, OCTETS, BOOLEAN = 0x30, 0x31, 0x04, 0x01
+local VERSION, EXTENSIONS, KEY_ID = 0xA0, 0xA3, 0x80
+local EMAIL, DNS, URI, ADDRESS = 0x81, 0x82, 0x86, 0x87
+local UNIVERSAL = 0x1C
+
+-- OpenSSL's short names of attributes (crypto/objects); others are written as numbers.
+local SHORT = {
+  ["2.5.4.3"] = "CN",
+  ["2.5.4.4"] = "SN",
+  ["2.5.4.5"] = "serialNumber",
+  ["2.5.4.6"] = "C",
+  ["2.5.4.7"] = "L",
+  ["2.5.4.8"] = "ST",
+  ["2.5.4.9"] = "street",
+  ["2.5.4.10"] = "O",
+  ["2.5.4.11"] = "OU",
+  ["2.5.4.12"] = "title",
+  ["2.5.4.13"] = "description",
+  ["2.5.4.15"] = "businessCategory",
+  ["2.5.4.17"] = "postalCode",
+  ["2.5.4.41"] = "name",
+  ["2.5.4.42"] = "GN",
+  ["2.5.4.43"] = "initials",
+  ["2.5.4.44"] = "generationQualifier",
+  ["2.5.4.46"] = "dnQualifier",
+  ["2.5.4.65"] = "pseudonym",
+  ["2.5.4.97"] = "organizationIdentifier",
+  ["1.2.840.113549.1.9.1"] = "emailAddress",
+  ["0.9.2342.19200300.100.1.1"] = "UID",
+  ["0.9.2342.19200300.100.1.25"] = "DC",
+}
+
+local function hex(bytes)
+  return (bytes:gsub(".", function(each)
+    return ("%02X"):format(byte(each))
+  end))
+end
+
+-- The element at a place: its tag, its content, and where the next one begins.
+local function element(der, place)
+  local tag, length = byte(der, place, place + 1)
+  local start = place + 2
+  assert(length ~= nil and tag % 32 ~= 31, "certificate: no element")
+  if length >= 0x80 then
+    local count = length - 0x80
+    assert(count >= 1 and count <= 3, "certificate: length")
+    length = 0
+    for _ = 1, count do
+      length = length * 256 + assert(byte(der, start), "certificate: length")
+      start = start + 1
+    end
+  end
+  assert(start + length - 1 <= #der, "certificate: too short")
+  return tag, sub(der, start, start + length - 1), start + length
+end
+
+-- All elements of a content: {tag, content} each.
+local function elements(der)
+  local found, place = {}, 1
+  while place <= #der do
+    local tag, content, after = element(der, place)
+    found[#found + 1] = { tag, content }
+    place = after
+  end
+  return found
+end
+
+local function expect(pair, tag)
+  assert(pair ~= nil and pair[1] == tag, "certificate: another element was expected")
+  return pair[2]
+end
+
+-- An object identifier in dotted form. One with a number that Lua cannot hold exactly stays hexadecimal.
+local EXACT = 2 ^ 53
+
+local function dotted(der)
+  local numbers, value = {}, 0
+  for place = 1, #der do
+    local each = byte(der, place)
+    value = value * 128 + each % 128
+    if value >= EXACT then
+      return "#" .. hex(der)
+    end
+    if each < 128 then
+      if #numbers == 0 then
+        numbers[1] = math.min(floor(value / 40), 2)
+        value = value - 40 * numbers[1]
+      end
+      numbers[#numbers + 1] = ("%d"):format(value)
+      value = 0
+    end
+  end
+  return table.concat(numbers, ".")
+end
+
+-- A character string as OpenSSL's one-line form shows it: bytes, and of UniversalString the last byte of each
+-- character when the others are zero. A slash or plus of the value is escaped: neither can begin an attribute.
+local function shown(tag, content)
+  if tag == UNIVERSAL and #content % 4 == 0 and not content:gsub("(...).", "%1"):find("[^%z]") then
+    content = content:gsub("...(.)", "%1")
+  end
+  content = content:gsub("[^ -~]", function(each)
+    return ("\\x%02X"):format(byte(each))
+  end)
+  return (content:gsub("[/+]", "\\%0"))
+end
+
+-- "/C=DE/O=Acme/CN=a" (X509_NAME_oneline of OpenSSL 3): in the order of the certificate, "+" within a set.
+local function legacy(name)
+  local parts = {}
+  for _, set in ipairs(elements(name)) do
+    for place, attribute in ipairs(elements(expect(set, SET))) do
+      local type_and_value = elements(expect(attribute, SEQUENCE))
+      local oid = dotted(type_and_value[1][2])
+      parts[#parts + 1] = (place == 1 and "/" or "+") .. (SHORT[oid] or oid) .. "=" .. shown(unpack(type_and_value[2]))
+    end
+  end
+  return table.concat(parts)
+end
+
+local MAPPED = ("\0"):rep(10) .. "\255\255"
+
+local function address(bytes)
+  assert(#bytes == 4 or #bytes == 16, "certificate: address")
+  return sub(bytes, 1, 12) == MAPPED and sub(bytes, 13) or bytes
+end
+
+local readers = {
+  [SUBJECT_KEY] = function(facts, value)
+    facts.ski = hex(expect(elements(value)[1], OCTETS))
+  end,
+  [AUTHORITY_KEY] = function(facts, value)
+    for _, each in ipairs(elements(expect(elements(value)[1], SEQUENCE))) do
+      if each[1] == KEY_ID then
+        facts.issuer_ski = hex(each[2])
+      end
+    end
+  end,
+  [ALTERNATIVE_NAMES] = function(facts, value)
+    local lists = { [EMAIL] = facts.email, [DNS] = facts.dns, [URI] = facts.uri, [ADDRESS] = facts.ip }
+    for _, each in ipairs(elements(expect(elements(value)[1], SEQUENCE))) do
+      local list = lists[each[1]]
+      if list ~= nil then
+        list[#list + 1] = each[1] == ADDRESS and address(each[2]) or each[2]
+      end
+    end
+  end,
+}
+
+local function read_extensions(facts, extensions)
+  local seen = {}
+  for _, extension in ipairs(elements(extensions)) do
+    local parts = elements(expect(extension, SEQUENCE))
+    local oid = parts[1][2]
+    local value = parts[2][1] == BOOLEAN and parts[3] or parts[2]
+    -- RFC 5280, 4.2: not more than one of a kind.
+    assert(not seen[oid], "certificate: an extension comes twice")
+    seen[oid] = true
+    if readers[oid] ~= nil then
+      readers[oid](facts, expect(value, OCTETS))
+    end
+  end
+end
+
+local function read(der)
+  local facts = { ski = "", issuer_ski = "", email = {}, dns = {}, uri = {}, ip = {} }
+  local tag, content = element(der, 1)
+  local certificate = elements(expect({ tag, content }, SEQUENCE))
+  local parts = elements(expect(certificate[1], SEQUENCE))
+  -- version (left out in version 1), serial number, algorithm, issuer, validity, subject, key
+  local first = parts[1][1] == VERSION and 2 or 1
+  facts.issuer = legacy(expect(parts[first + 2], SEQUENCE))
+  facts.subject = legacy(expect(parts[first + 4], SEQUENCE))
+  for place = first + 6, #parts do
+    if parts[place][1] == EXTENSIONS then
+      read_extensions(facts, expect(elements(parts[place][2])[1], SEQUENCE))
+    end
+  end
+  facts.sha1 = sha1(der)
+  return facts
+end
+
+-- The base64 text of each certificate in what Envoy calls URL-encoded PEM.
+local function bodies(encoded)
+  local pem = encoded:gsub("%%(%x%x)", function(digits)
+    return char(tonumber(digits, 16))
+  end)
+  local found = {}
+  for body in pem:gmatch("%-%-%-%-%-BEGIN CERTIFICATE%-%-%-%-%-\n(.-)%-%-%-%-%-END CERTIFICATE") do
+    found[#found + 1] = body:gsub("\n", "")
+  end
+  return found
+end
+
+-- A time as OpenSSL prints it: "Mar  1 13:35:00 2022 GMT".
+local MONTHS = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
+
+local function time_text(seconds)
+  local t = os.date("!*t", seconds)
+  return ("%s %2d %02d:%02d:%02d %d GMT"):format(MONTHS[t.month], t.day, t.hour, t.min, t.sec, t.year)
+end
+
+return { read = read, bodies = bodies, time_text = time_text }
+end)((function(...)
+-- SHA-1 (FIPS 180-4) in lower-case hex: for fingerprints, which nothing trusts.
+local band, bor, bxor, rol, tobit = bit.band, bit.bor, bit.bxor, bit.rol, bit.tobit
+local lshift, rshift, tohex = bit.lshift, bit.rshift, bit.tohex
+local byte, char = string.byte, string.char
+
+-- The message, a one bit, zeros, and the length in bits, to a multiple of 64 bytes.
+local function padded(message)
+  local length = #message
+  local tail = char(band(rshift(length, 21), 255), band(rshift(length, 13), 255), band(rshift(length, 5), 255))
+  return message .. "\128" .. ("\0"):rep((55 - length) % 64) .. "\0\0\0\0" .. tail .. char(band(lshift(length, 3), 255))
+end
+
+-- The sixteen words of a block, and those made of them.
+local function schedule(text, start)
+  local words = {}
+  for i = 0, 15 do
+    local a, b, c, d = byte(text, start + 4 * i, start + 4 * i + 3)
+    words[i] = bor(lshift(a, 24), lshift(b, 16), lshift(c, 8), d)
+  end
+  for i = 16, 79 do
+    words[i] = rol(bxor(words[i - 3], words[i - 8], words[i - 14], words[i - 16]), 1)
+  end
+  return words
+end
+
+local function mixed(round, b, c, d)
+  if round < 20 then
+    return bxor(d, band(b, bxor(c, d))), 0x5A827999
+  elseif round < 40 then
+    return bxor(b, c, d), 0x6ED9EBA1
+  elseif round < 60 then
+    return bor(band(b, c), band(d, bor(b, c))), 0x8F1BBCDC
+  end
+  return bxor(b, c, d), 0xCA62C1D6
+end
+
+return function(message)
+  local h0, h1, h2, h3, h4 = 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0
+  local text = padded(message)
+  for start = 1, #text, 64 do
+    local words = schedule(text, start)
+    local a, b, c, d, e = tobit(h0), tobit(h1), tobit(h2), tobit(h3), tobit(h4)
+    for round = 0, 79 do
+      local f, constant = mixed(round, b, c, d)
+      -- Each sum is cut to 32 bits before it can leave the integers that a double holds.
+      local sum = tobit(tobit(rol(a, 5) + f) + tobit(e + tobit(constant)))
+      a, b, c, d, e = tobit(sum + words[round]), a, rol(b, 30), c, d
+    end
+    h0, h1, h2, h3, h4 = tobit(h0 + a), tobit(h1 + b), tobit(h2 + c), tobit(h3 + d), tobit(h4 + e)
+  end
+  return tohex(h0) .. tohex(h1) .. tohex(h2) .. tohex(h3) .. tohex(h4)
+end
+end)()))
 local decide = (function(...)
 -- Decides every request: whether it is for us, what its certificate is worth, and what the rules say.
 --
