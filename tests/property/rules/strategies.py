@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 from hypothesis import strategies as st
 
 from mtls_operator.rules.printer import quote
@@ -86,6 +88,8 @@ def changed(draw: st.DrawFn, value: str) -> str:
             st.sampled_from(["lower", "upper", "url_decode"]).map(lambda name: f"{name}({value})"),
             st.sampled_from(["r", "u", "ru"]).map(lambda options: f'url_decode({value}, "{options}")'),
             (literals | fields | elements).map(lambda other: f"concat({value}, {other})"),
+            st.just(f"decode_base64({value})"),
+            (literals | fields | elements).map(lambda other: f"coalesce({value}, {other})"),
             literals.map(lambda unwanted: f"remove_bytes({value}, {unwanted})"),
             st.lists(integers, min_size=1, max_size=2).map(
                 lambda ends: f"substring({value}, {', '.join(map(str, ends))})"
@@ -94,9 +98,13 @@ def changed(draw: st.DrawFn, value: str) -> str:
     )
 
 
-strings = st.recursive(
-    fields | elements, lambda inner: inner.flatmap(changed), max_leaves=3
-) | streams.flatmap(changed).map("{}[0]".format)
+strings = st.recursive(fields | elements, lambda inner: inner.flatmap(changed), max_leaves=3) | st.one_of(
+    streams.flatmap(changed).map("{}[0]".format),
+    st.tuples(lists, literals | elements).map(lambda drawn: f"join({drawn[0]}, {drawn[1]})"),
+    st.tuples(fields | elements, literals.filter(lambda text: text != '""'), st.integers(1, 4)).map(
+        lambda drawn: f"split({drawn[0]}, {drawn[1]}, {drawn[2]})[1]"
+    ),
+)
 string_streams = streams | streams.flatmap(changed).map("{}[*]".format)
 numbers = st.one_of(
     st.sampled_from(NUMBERS),
@@ -195,6 +203,9 @@ expressions = st.recursive(bools | comparisons() | quantified, _combined, max_le
 # Requests.
 
 values = texts.map(lambda value: {"hex": value.hex()})
+encoded = st.binary(max_size=6).map(lambda value: b64encode(value).decode().rstrip("=")) | st.sampled_from(
+    ["aGk=", "aGk==", "aGkx", "aGkxa", "a-", "aG=k"]
+)
 queries = st.lists(
     st.sampled_from(["a", "b", "=", "&", "x-role", "%61", "%2541", "+", "/", "%u0041"]), max_size=8
 )
@@ -203,7 +214,7 @@ requests = st.fixed_dictionaries(
     {},
     optional={
         **{name: st.booleans() for name in BOOLS if name not in {"true", "false"}},
-        **dict.fromkeys(STRINGS, values),
+        **dict.fromkeys(STRINGS, values | encoded),
         **{name: st.integers(0, 2**53) | st.integers(0, 12) for name in NUMBERS},
         **dict.fromkeys(ADDRESSES, addresses),
         "http.request.headers": st.dictionaries(

@@ -131,7 +131,11 @@ def test_a_common_mistake_has_a_hint(text: str, hint: str) -> None:
             Code.NOT_AVAILABLE,
             "the function sha256 is known, but not available in mTLS rules",
         ),
-        ('join(http.host, "a") eq "a"', Code.NOT_SUPPORTED, "not supported yet: the function join"),
+        (
+            'lookup_json_string(http.host, "a") eq "a"',
+            Code.NOT_SUPPORTED,
+            "not supported yet: the function lookup_json_string",
+        ),
         (
             "cf.edge.server_port eq 0443",
             Code.PARSE_INT,

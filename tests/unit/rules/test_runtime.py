@@ -1,6 +1,7 @@
 """The Lua runtime by itself: what it computes, and that no request makes it slow."""
 
 import time
+from base64 import b64encode
 
 import pytest
 from tests.unit.rules.machine import Machine
@@ -80,6 +81,22 @@ def test_the_elements_of_a_map_come_in_the_order_of_its_keys(machine: Machine) -
             assert agrees(machine, text, request)
 
 
+@pytest.mark.parametrize("length", range(9))
+def test_base64_is_decoded_with_and_without_padding(machine: Machine, length: int) -> None:
+    value = bytes(range(250, 256)) + bytes(range(length))
+    for text in (b64encode(value), b64encode(value).rstrip(b"=")):
+        wanted = "".join(f"\\x{byte:02x}" for byte in value)
+        assert agrees(machine, f'decode_base64({PATH}) eq "{wanted}"', {PATH: text.decode()})
+
+
+@pytest.mark.parametrize(
+    "text", ["=", "a", "a=", "ab=", "abc==", "abcd=", "ab-_", "ab cd", "ab\n", "a=bc", "===="]
+)
+def test_what_is_no_base64_is_missing(machine: Machine, text: str) -> None:
+    assert not agrees(machine, f'decode_base64({PATH}) contains ""', {PATH: text})
+    assert agrees(machine, f'decode_base64({PATH}) ne "x"', {PATH: text})
+
+
 SLOW = {
     "many arguments": ('any(http.request.uri.args[*][*] eq "x")', "&".join(f"{n}=1" for n in range(10_000))),
     "sorted arguments": (
@@ -88,6 +105,8 @@ SLOW = {
     ),
     "nested escapes": ('url_decode(http.request.uri.query, "ru") eq "x"', "%" + "25" * 30_000),
     "escapes of letters": ('url_decode(http.request.uri.query, "ru") eq "x"', "%u0025u0025" * 5_000),
+    "long base64": ('decode_base64(http.request.uri.query) eq "x"', "A" * 60_000),
+    "many parts": ('join(http.request.uri.args.names, "") eq "x"', "a&" * 20_000),
     "few bytes kept": ('remove_bytes(http.request.uri.query, "ab") eq "x"', "ab" * 30_000),
 }
 

@@ -8,12 +8,15 @@ from typing import Final
 from mtls_operator.rules.cursor import Cursor
 from mtls_operator.rules.diagnostics import Code, RuleError
 from mtls_operator.rules.names import article
-from mtls_operator.rules.schema import FUNCTIONS, Accepts
+from mtls_operator.rules.schema import FUNCTIONS, OF_ONE_TYPE, Accepts
 from mtls_operator.rules.tree import Argument, Call, Field, Index, Literal, unpacked
 from mtls_operator.rules.types import Type
 
 _V4_BITS: Final = 32
 _V6_BITS: Final = 128
+_MAX_PARTS: Final = 128
+#: Integers that the numbers of the proxy hold exactly.
+_EXACT: Final = 2**53
 
 
 def _bits(argument: Literal, most: int) -> str | None:
@@ -23,6 +26,12 @@ def _bits(argument: Literal, most: int) -> str | None:
         if isinstance(number, int) and 1 <= number <= most
         else f"a prefix length from 1 to {most} is expected"
     )
+
+
+def _number(argument: Literal, least: int, most: int) -> str | None:
+    number = argument.value
+    fits = not isinstance(number, int) or least <= number <= most
+    return None if fits else f"a number from {least} to {most} is expected"
 
 
 def _decode_options(argument: Literal) -> str | None:
@@ -36,7 +45,13 @@ _VALUES: Final[dict[tuple[str, int], Callable[[Literal], str | None]]] = {
     ("cidr", 1): lambda argument: _bits(argument, _V4_BITS),
     ("cidr", 2): lambda argument: _bits(argument, _V6_BITS),
     ("cidr6", 1): lambda argument: _bits(argument, _V6_BITS),
+    ("split", 1): lambda argument: None if argument.value else "a separator of at least one byte is expected",
+    ("split", 2): lambda argument: _number(argument, 1, _MAX_PARTS),
     ("url_decode", 1): _decode_options,
+    **{
+        ("coalesce", position): lambda argument: _number(argument, -_EXACT, _EXACT)
+        for position in range(FUNCTIONS["coalesce"].most)
+    },
 }
 
 
@@ -60,7 +75,7 @@ def check_call(cursor: Cursor, name: str, arguments: Sequence[Argument], start: 
     if position > 0 and unpacked(argument):
         raise error(Code.INVALID_MAP_EACH, "[*] can only stand in the first argument")
     expected = parameter.types
-    if name == "concat" and position > 0:
+    if name in OF_ONE_TYPE and position > 0:
         expected = (_type(arguments[0]),)
     if argument.type not in expected:
         wanted = " or ".join(article(str(each)) for each in expected)

@@ -7,6 +7,7 @@ choice is in ``docs/rules-language.md``.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 from typing import Final, TypeAlias
@@ -17,6 +18,7 @@ from mtls_operator.rules.tree import Address
 
 Result: TypeAlias = Data | None
 
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/]*")
 _PERCENT: Final = re.compile(rb"%([0-9a-fA-F]{2})")
 _PERCENT_U: Final = re.compile(rb"%u([0-9a-fA-F]{4})")
 _SURROGATES: Final = range(0xD800, 0xE000)
@@ -24,11 +26,14 @@ _SURROGATES: Final = range(0xD800, 0xE000)
 
 def call(name: str, arguments: Sequence[Result]) -> Result:
     """Return what a function yields for these arguments."""
+    present = [argument for argument in arguments if argument is not None]
     if name == "concat":
-        return _concat([argument for argument in arguments if argument is not None])
+        return _concat(present)
+    if name == "coalesce":
+        return present[0] if present else None
     if any(argument is None for argument in arguments):
         return None
-    return _FUNCTIONS[name]([argument for argument in arguments if argument is not None])
+    return _FUNCTIONS[name](present)
 
 
 def _bytes(value: Data) -> bytes:
@@ -95,6 +100,27 @@ def _escape(match: re.Match[bytes]) -> bytes:
     return match[0] if code in _SURROGATES else chr(code).encode()
 
 
+def _split(arguments: list[Data]) -> Data:
+    value, separator, most = arguments
+    return list(_bytes(value).split(_bytes(separator), _int(most) - 1))
+
+
+def _join(arguments: list[Data]) -> Data:
+    array, separator = arguments
+    if not isinstance(array, list):
+        raise TypeError("an array was expected")
+    return _bytes(separator).join(_bytes(member) for member in array)
+
+
+def _decode_base64(arguments: list[Data]) -> Result:
+    value = _bytes(arguments[0])
+    text = value.rstrip(b"=")
+    padding = len(value) - len(text)
+    if _BASE64.fullmatch(text) is None or len(text) % 4 == 1 or padding not in {0, -len(text) % 4}:
+        return None
+    return b64decode(text + b"=" * (-len(text) % 4))
+
+
 def _network(address: Address, bits: int) -> Address:
     hosts = (1 << (address.max_prefixlen - bits)) - 1
     return address_like(address, int(address) & ~hosts)
@@ -116,15 +142,18 @@ def _cidr6(arguments: list[Data]) -> Data:
     return address if isinstance(address, IPv4Address) else _network(address, _int(arguments[1]))
 
 
-_FUNCTIONS: Final[dict[str, Callable[[list[Data]], Data]]] = {
+_FUNCTIONS: Final[dict[str, Callable[[list[Data]], Result]]] = {
     "cidr": _cidr,
     "cidr6": _cidr6,
+    "decode_base64": _decode_base64,
     "ends_with": lambda a: _bytes(a[0]).endswith(_bytes(a[1])),
     "has_key": _has,
     "has_value": _has,
+    "join": _join,
     "len": _len,
     "lower": lambda a: _bytes(a[0]).lower(),
     "remove_bytes": lambda a: _bytes(a[0]).translate(None, _bytes(a[1])),
+    "split": _split,
     "starts_with": lambda a: _bytes(a[0]).startswith(_bytes(a[1])),
     "substring": _substring,
     "upper": lambda a: _bytes(a[0]).upper(),

@@ -310,6 +310,41 @@ function rt.concat_arrays(...)
   return joined
 end
 
+function rt.coalesce(...)
+  for i = 1, select("#", ...) do
+    local value = (select(i, ...))
+    if value ~= nil then
+      return value
+    end
+  end
+  return nil
+end
+
+function rt.join(array, separator)
+  if array == nil or separator == nil then
+    return nil
+  end
+  return concat(array, separator)
+end
+
+-- At most so many parts; the last one takes the rest.
+function rt.split(value, separator, most)
+  if value == nil then
+    return nil
+  end
+  local parts, position = {}, 1
+  while #parts < most - 1 do
+    local first, last = find(value, separator, position, true)
+    if first == nil then
+      break
+    end
+    parts[#parts + 1] = sub(value, position, first - 1)
+    position = last + 1
+  end
+  parts[#parts + 1] = sub(value, position)
+  return parts
+end
+
 function rt.has_key(map, key)
   if map == nil or key == nil then
     return nil
@@ -353,6 +388,29 @@ end
 
 function rt.cidr6(address, bits)
   return address and (#address == 4 and address or network(address, bits))
+end
+
+local SYMBOLS = {}
+for value = 0, 63 do
+  local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+  SYMBOLS[byte(alphabet, value + 1)] = value
+end
+
+-- The standard alphabet (RFC 4648, 4), with or without padding; anything else is missing.
+function rt.decode_base64(value)
+  local text, padding = (value or "-"):match("^([%w+/]*)(=?=?)$")
+  if text == nil or #text % 4 == 1 or (padding ~= "" and #padding ~= -#text % 4) then
+    return nil
+  end
+  return (gsub(text, "(.)(.)(.?)(.?)", function(...)
+    local bits = 0
+    for i = 1, 4 do
+      bits = bits * 64 + (SYMBOLS[byte((select(i, ...)))] or 0)
+    end
+    local bytes = char(floor(bits / 65536), floor(bits / 256) % 256, bits % 256)
+    local _, _, third, fourth = ...
+    return sub(bytes, 1, third == "" and 1 or fourth == "" and 2 or 3)
+  end))
 end
 
 -- UTF-8 (RFC 3629) of a code point below 65536; nil for half of a surrogate pair, which is no character.

@@ -185,17 +185,25 @@ _NUMBER = Parameter(Accepts.LITERAL, (INT,))
 _ADDRESS = Parameter(Accepts.FIELD, (IP,))
 _OPTION = Parameter(Accepts.LITERAL, (BYTES,))
 
+#: Functions whose arguments all have the type of the first, which is also what they return.
+OF_ONE_TYPE: Final = frozenset({"coalesce", "concat"})
 #: Functions that the parser and the reference evaluator know; ``any`` and ``all`` are part of the grammar.
 FUNCTIONS: Final[dict[str, Function]] = {
+    "coalesce": _function(
+        BYTES, Parameter(Accepts.EITHER, (BYTES, INT, IP, BYTES_ARRAY, IP_ARRAY)), required=2, most=32
+    ),
     "cidr": _function(IP, _ADDRESS, _NUMBER, _NUMBER),
     "cidr6": _function(IP, _ADDRESS, _NUMBER),
     "concat": _function(BYTES, Parameter(Accepts.EITHER, (BYTES, BYTES_ARRAY)), required=2, most=32),
+    "decode_base64": _function(BYTES, _SOURCE),
     "ends_with": _function(BOOL, _SOURCE, _TEXT),
     "has_key": _function(BOOL, Parameter(Accepts.FIELD, (BYTES_ARRAY_MAP,)), _TEXT),
     "has_value": _function(BOOL, Parameter(Accepts.FIELD, (BYTES_ARRAY,)), _TEXT),
+    "join": _function(BYTES, Parameter(Accepts.FIELD, (BYTES_ARRAY,)), _TEXT),
     "len": _function(INT, Parameter(Accepts.FIELD, (BYTES, BYTES_ARRAY, IP_ARRAY))),
     "lower": _function(BYTES, _SOURCE),
     "remove_bytes": _function(BYTES, _SOURCE, _OPTION),
+    "split": _function(BYTES_ARRAY, _SOURCE, _OPTION, _NUMBER),
     "starts_with": _function(BOOL, _SOURCE, _TEXT),
     "substring": _function(BYTES, _SOURCE, _NUMBER, _NUMBER, required=2),
     "upper": _function(BYTES, _SOURCE),
@@ -203,9 +211,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
 }
 
 #: Functions that Cloudflare offers in filters and that are not written yet.
-LATER_FUNCTIONS: Final = frozenset(
-    {"coalesce", "decode_base64", "join", "lookup_json_integer", "lookup_json_string", "split"}
-)
+LATER_FUNCTIONS: Final = frozenset({"lookup_json_integer", "lookup_json_string"})
 #: Functions that Cloudflare offers, but that have no meaning in a rule that decides about a request here.
 FOREIGN_FUNCTIONS: Final = frozenset(
     {

@@ -23,7 +23,7 @@ from mtls_operator.rules.relations import (
     take_connective,
     take_relation,
 )
-from mtls_operator.rules.schema import FUNCTIONS
+from mtls_operator.rules.schema import FUNCTIONS, OF_ONE_TYPE
 from mtls_operator.rules.tree import (
     Argument,
     Call,
@@ -259,7 +259,7 @@ class Values:
         self.leave()
         mapped = unpacked(arguments[0])
         returns = FUNCTIONS[name].returns
-        if name == "concat":
+        if name in OF_ONE_TYPE:
             returns = (
                 arguments[0].type if isinstance(arguments[0], Literal | Field | Index | Call) else returns
             )
