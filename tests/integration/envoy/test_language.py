@@ -289,6 +289,41 @@ def test_the_chain_is_what_this_connection_sent(lab: Lab) -> None:
             assert client.get("/", HOST).status == status
 
 
+def test_a_certificate_that_is_too_large_for_a_header_is_said_to_be(lab: Lab) -> None:
+    names = tuple(f"{'x' * 60}-{n}.example" for n in range(150))
+    lab.people.add("large", leaf(lab.people.ca, "large", index=1, dns=names))
+    enforce(
+        lab,
+        'cf.tls_client_auth.cert_rfc9440_too_large and cf.tls_client_auth.cert_rfc9440 eq ""'
+        " and len(tls.client.san.dns) eq 150",
+    )
+    for person, status in (("large", 418), ("good", 200), (None, 200)):
+        with lab.http1(person) as client:
+            assert client.get("/", HOST).status == status
+
+
+def test_a_chain_that_is_too_large_for_a_header_is_said_to_be(lab: Lab) -> None:
+    names = tuple(f"{'x' * 60}-{n}.example" for n in range(200))
+    pair = lab.people.add("long-chain", leaf(lab.people.ca, "long-chain", index=1))
+    others = leaf(lab.people.ca, "other", index=2, dns=names).certificate_pem
+    (lab.people.folder / "long-chain.crt").write_text(pair.certificate_pem + others)
+    enforce(
+        lab,
+        'cf.tls_client_auth.cert_chain_rfc9440_too_large and cf.tls_client_auth.cert_chain_rfc9440 eq ""'
+        ' and cf.tls_client_auth.cert_rfc9440 matches "^:[A-Za-z0-9+/=]+:$"',
+    )
+    with lab.http1("long-chain") as client:
+        assert client.get("/", HOST).status == 418
+
+
+def test_names_of_a_certificate_that_nobody_vouches_for_are_known_as_such(lab: Lab) -> None:
+    forged = leaf(authority("foreign"), "forged", index=1, dns=("admin.example",))
+    lab.people.add("forged", forged)
+    enforce(lab, 'any(tls.client.san.dns[*] eq "admin.example") and not cf.tls_client_auth.cert_verified')
+    with lab.http1("forged") as client:
+        assert client.get("/", HOST).status == 418
+
+
 def test_the_issuer_is_the_direct_one(lab: Lab) -> None:
     middle = authority("middle", issuer=lab.people.ca)
     pair = lab.people.add("below", leaf(middle, "below", index=1))

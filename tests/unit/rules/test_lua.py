@@ -142,6 +142,34 @@ def test_the_deepest_expressions_load_and_agree(text: str, machine: Machine) -> 
         assert machine.run(code, request) is evaluate(expression, request)
 
 
+NAMES = "http.request.headers.names[*]"
+LARGE = [
+    "any((" + " or ".join([f'{NAMES} eq "x"'] * 90) + "))",
+    "any(" + "not " * 120 + f'{NAMES} eq "x")',
+    "any((" + f'not ({NAMES} eq "x" xor {NAMES} contains "" and (' * 30 + f'{NAMES} ne ""' + "))" * 30 + "))",
+    "any((" + " xor ".join(f'{NAMES} contains "{n}"' for n in range(80)) + "))",
+    "concat(" * 120 + "http.host" + ', "a")' * 120 + ' ne "x"',
+    "concat(" + ", ".join(["http.host"] * 32) + ') ne "x"',
+    " and ".join(f'http.request.headers["x"][0] ne "{n}"' for n in range(90)),
+    " or ".join(f'http.host matches "a.{{8}}b{n}"' for n in range(10)),
+]
+
+
+@pytest.mark.parametrize("text", LARGE, ids=range(len(LARGE)))
+def test_the_largest_expressions_over_arrays_load_and_agree(text: str, machine: Machine) -> None:
+    expression = parse(text)
+    code = to_lua(expression)
+    for values in ([], ["1"], ["1", ""]):
+        request = {"http.request.headers": {"x": values} if values else {}, "http.host": "a12345678b7"}
+        assert machine.run(code, request) is evaluate(expression, request)
+
+
+def test_a_chain_that_no_call_could_hold_loads_and_agrees(machine: Machine) -> None:
+    text = "any((" + " or ".join([f'{NAMES} eq "x"'] * 450) + "))"
+    expression = parse(text, limits=GENERATED_LIMITS)
+    assert machine.run(to_lua(expression), {"http.request.headers": {"x": ["1"]}}) is True
+
+
 def test_constants_need_nothing_around_them(machine: Machine) -> None:
     code = to_lua(parse('not (http.host in {"a"} or ssl and (' * 40 + 'http.host wildcard "*"' + "))" * 40))
     assert any(constant.startswith("function") for constant in code.constants)

@@ -28,11 +28,12 @@ from mtls_operator.rules.regex_tree import (
 )
 
 #: Entries of all transition tables of one expression, and states of one of them.
-_MAX_CELLS: Final = 32_768
+_MAX_CELLS: Final = 65_536
 _MAX_STATES: Final = 2_048
 #: Visits of nondeterministic states while all tables of one expression are made: about half a second.
 _MAX_WORK: Final = 600_000
 
+_ADVICE: Final = " (those of an expression count together); make it shorter or less repetitive"
 _BYTES: Final = 256
 
 
@@ -60,7 +61,7 @@ class Budget:
         """Use up work."""
         self.work -= work
         if self.work < 0:
-            raise TooComplexError("it takes too much work; make it shorter or less repetitive")
+            raise TooComplexError(f"it takes too much work{_ADVICE}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ class _Subsets:
 
     def bound(self, states: int) -> None:
         if states > _MAX_STATES or states * len(self.representatives) > self.budget.cells:
-            raise TooComplexError("it needs too many states; make it shorter or less repetitive")
+            raise TooComplexError(f"its table is too large{_ADVICE}")
 
     def row(self, subset: _Subset) -> list[_Subset | None]:
         """Return the next subset by column, None for the one that accepts."""
