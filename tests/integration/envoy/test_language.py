@@ -179,6 +179,21 @@ def test_blanks_around_a_value_hide_nothing(lab: Lab, value: str) -> None:
         assert client.get("/", HOST, [("x-role", value)]).status in {418, 400, 0}
 
 
+def test_a_host_header_beside_the_authority_changes_nothing(lab: Lab) -> None:
+    enforce(
+        lab,
+        'any(http.request.headers["host"][*] ne "api.example.com") or len(http.request.headers["host"]) ne 1',
+    )
+    with lab.http2() as client:
+        answer = client.get("/", HOST, [("host", "evil.example.com")])
+        assert answer.status in {200, 400}
+        if answer.status == 200:
+            assert "evil.example.com" not in str(answer.seen)
+    enforce(lab, 'any(http.request.headers["host"][*] eq "evil.example.com")')
+    with lab.http1() as client:
+        assert client.get("/", HOST, [("Host", "evil.example.com")]).status in {400, 421}
+
+
 def test_a_name_in_upper_case_is_the_same_header(lab: Lab) -> None:
     enforce(lab, 'http.request.headers["x-role"][0] eq "Admin"')
     with lab.http1() as client:
