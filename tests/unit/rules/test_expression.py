@@ -75,8 +75,8 @@ def codes(expression: Expression) -> list[str]:
         ("not cf.tls_client_auth.cert_verified", "revoked_not_tested"),
         ('cf.tls_client_auth.cert_fingerprint_sha256 eq "AB"', "never_equal"),
         ('cf.tls_client_auth.cert_fingerprint_sha256 in {"ab:cd"}', "never_equal"),
-        ('cf.tls_client_auth.cert_serial eq "0a"', "never_equal"),
-        ('cf.tls_client_auth.cert_serial ne "0A:0B"', "never_equal"),
+        ('cf.tls_client_auth.cert_issuer_serial eq "0a"', "never_equal"),
+        ('cf.tls_client_auth.cert_issuer_serial ne "0A:0B"', "never_equal"),
         ('http.host eq "API.example.com"', "never_equal"),
         ('http.host in {"a:443"}', "never_equal"),
         ('http.host eq "a.example.com."', "never_equal"),
@@ -91,6 +91,9 @@ def codes(expression: Expression) -> list[str]:
         ('http.request.headers["X-Role"][0] eq "a"', "header_key_case"),
         ("ip.src in {::ffff:10.0.0.1}", "mapped_address"),
         ("ip.src eq ::ffff:10.0.0.1", "mapped_address"),
+        ("cf.edge.server_port eq 443", "server_port"),
+        ('cf.tls_client_auth.cert_subject_dn eq "CN=a"', "unverified_claim"),
+        ('any(tls.client.san.dns[*] eq "a")', "unverified_claim"),
     ],
 )
 def test_a_probable_mistake_is_a_warning_with_a_place(text: str, code: str) -> None:
@@ -117,6 +120,7 @@ def test_a_pin_that_blocks_nobody_is_a_warning(pin: str) -> None:
         'cf.tls_client_auth.cert_fingerprint_sha256 in {"0123456789abcdef"}',
         'http.request.headers["x-role"][0] eq "A"',
         'http.host contains "A:"',
+        'cf.tls_client_auth.cert_revoked or cf.tls_client_auth.cert_subject_dn eq "CN=a"',
     ],
 )
 def test_a_sound_expression_has_no_warnings(text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from mtls_operator.rules.diagnostics import Lint
 from mtls_operator.rules.printer import quote
-from mtls_operator.rules.schema import CERTIFICATE_PREFIX
+from mtls_operator.rules.schema import CERTIFICATE_PREFIX, NAMES_PREFIX
 from mtls_operator.rules.tree import (
     AnyNode,
     BytesSet,
@@ -32,6 +32,23 @@ from mtls_operator.rules.types import BYTES
 
 VERIFIED: Final = CERTIFICATE_PREFIX + "cert_verified"
 REVOKED: Final = CERTIFICATE_PREFIX + "cert_revoked"
+#: What a certificate says of itself, and what another one can say as well.
+_CLAIMS: Final = frozenset(
+    CERTIFICATE_PREFIX + name
+    for name in (
+        "cert_issuer_dn",
+        "cert_issuer_dn_legacy",
+        "cert_issuer_dn_rfc2253",
+        "cert_issuer_ski",
+        "cert_not_after",
+        "cert_not_before",
+        "cert_serial",
+        "cert_ski",
+        "cert_subject_dn",
+        "cert_subject_dn_legacy",
+        "cert_subject_dn_rfc2253",
+    )
+)
 SERVER_PORT: Final = "cf.edge.server_port"
 _HEADERS: Final = frozenset({"http.request.headers", "http.request.headers.names"})
 _EXACT: Final = frozenset({Operator.EQ, Operator.NE, Operator.IN})
@@ -45,7 +62,7 @@ _UPPER: Final = re.compile(rb"[A-Z]")
 
 def lint(root: AnyNode) -> tuple[Lint, ...]:
     """Return the warnings about a tree, in the order of the text."""
-    found = [*_revocation(root)]
+    found = [*_revocation(root), *_unverified(root)]
     for node in walk(root):
         if isinstance(node, Field) and node.name == SERVER_PORT:
             message = f"{SERVER_PORT} is the port of the proxy in the pod (8443), not that of a Service"
@@ -71,6 +88,18 @@ def _revocation(root: AnyNode) -> Iterator[Lint]:
         if node.name == VERIFIED:
             message = f"a revoked certificate is still verified: without {REVOKED} this does not stop it"
             yield Lint("revoked_not_tested", message, node.span)
+            return
+
+
+def _unverified(root: AnyNode) -> Iterator[Lint]:
+    """Warn when a rule goes by what a certificate says, and not by whether anybody vouches for it."""
+    names = [node for node in walk(root) if isinstance(node, Field)]
+    if any(node.name in {VERIFIED, REVOKED} for node in names):
+        return
+    for node in names:
+        if node.name in _CLAIMS or node.name.startswith(NAMES_PREFIX):
+            message = f"anybody can make a certificate that says so: without {VERIFIED} this proves nothing"
+            yield Lint("unverified_claim", message, node.span)
             return
 
 

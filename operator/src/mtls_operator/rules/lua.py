@@ -6,7 +6,7 @@ The generated text refers to three names of its surroundings:
     the facts, indexed by field name; strings are byte strings, addresses 4 or 16 packed bytes (IPv4-mapped
     ones unmapped), integers numbers, arrays and maps tables; never nil.
 ``rt``
-    the functions of ``runtime.lua`` (:data:`RUNTIME` is a chunk that returns them).
+    the functions of ``runtime.lua`` and ``functions.lua`` (:data:`RUNTIME` is a chunk that returns them).
 ``K``
     the rule's constants, ``K[1]`` the first: sets, patterns, and parts that are cut out because LuaJIT refuses
     to read an expression of more than 200 nested levels. A constant needs nothing from its surroundings, so it
@@ -41,7 +41,16 @@ from mtls_operator.rules.tree import (
 )
 from mtls_operator.rules.types import BOOL, BOOL_ARRAY, Container
 
-RUNTIME: Final = resources.files("mtls_operator.rules").joinpath("runtime.lua").read_text("utf-8")
+
+def _runtime() -> str:
+    texts = [
+        resources.files("mtls_operator.rules").joinpath(name).read_text("utf-8").rstrip()
+        for name in ("runtime.lua", "functions.lua")
+    ]
+    return "local rt = (function()\n{}\nend)();\n(function(...)\n{}\nend)(rt)\nreturn rt\n".format(*texts)
+
+
+RUNTIME: Final = _runtime()
 
 #: A part of this height becomes a function; each level takes at most three of LuaJIT's 200.
 _MAX_HEIGHT: Final = 24
