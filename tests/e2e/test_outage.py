@@ -134,6 +134,16 @@ def test_a_kill_while_certificates_are_issued_and_revoked_neither_loses_nor_doub
         assert tenant.see("clientcertificates", name)["status"]["serialNumber"] == serials[name]
 
 
+def test_the_operator_ends_cleanly_when_it_is_told_to(operator: Api) -> None:
+    before = restarts(operator)
+    os.kill(process_of("/bin/mtls-operator", "run"), signal.SIGTERM)
+    eventually(lambda: restarts(operator), lambda count: count == before + 1, within=60)
+    (pod,) = operator_pods(operator)
+    (status,) = pod["status"]["containerStatuses"]
+    assert status["lastState"]["terminated"]["exitCode"] == 0
+    eventually(lambda: is_running(operator), within=90)
+
+
 @contextlib.contextmanager
 def unreachable_operator(api: Api) -> Iterator[None]:
     """Run the operator where no proxy can reach it for a while."""

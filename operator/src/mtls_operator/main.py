@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run() -> int:
+    from mtls_operator.cluster import NotConfiguredError  # noqa: PLC0415
     from mtls_operator.controller import settings  # noqa: PLC0415
     from mtls_operator.controller.run import run  # noqa: PLC0415
 
@@ -50,7 +51,10 @@ def _run() -> int:
         wanted = settings.from_environ(os.environ)
     except settings.SettingsError as error:
         return _refuse(str(error))
-    return asyncio.run(run(wanted))
+    try:
+        return asyncio.run(run(wanted))
+    except NotConfiguredError as error:
+        return _refuse(str(error))
 
 
 def _webhook(parsed: argparse.Namespace) -> int:
@@ -87,9 +91,7 @@ def _configure_logging(form: str, level: str) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[renderer])
-        if form == "console"
-        else structlog.stdlib.ProcessorFormatter(
+        structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )

@@ -16,13 +16,20 @@ from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+from aiohttp.http_exceptions import LineTooLong
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 
 from mtls_operator import __version__
 from mtls_operator.api import names
-from mtls_operator.cluster.errors import ConflictError, NotFoundError, UnavailableError, error_for
+from mtls_operator.cluster.errors import (
+    ConflictError,
+    NotConfiguredError,
+    NotFoundError,
+    UnavailableError,
+    error_for,
+)
 from mtls_operator.cluster.kinds import Kind, kind_of
 from mtls_operator.cluster.port import Body
 
@@ -146,7 +153,10 @@ class KubernetesCluster:
             async with stream:
                 async for line in stream.content:
                     yield str((_decode(line) or {}).get("type", ""))
-        except (*_UNANSWERED, ValueError) as error:  # ValueError: a line longer than any object
+        except LineTooLong:
+            # Not chained: its message repeats the beginning of the line, which may be a Secret's.
+            raise UnavailableError(f"watch {path}: a line is longer than any object") from None
+        except _UNANSWERED as error:
             raise UnavailableError(f"watch {path}: {type(error).__name__}: {error}") from error
 
     async def _write(
@@ -222,7 +232,7 @@ def _items(page: Body, path: str) -> list[Body]:
     Raises:
         UnavailableError: it is no list.
     """
-    items = page.get("items", ())
+    items = page.get("items", "missing")
     if items is None:
         return []
     if not isinstance(items, list):
@@ -234,15 +244,18 @@ async def connect(*, concurrency: int = 16) -> KubernetesCluster:
     """Connect as the pod's service account, or by the kubeconfig that ``KUBECONFIG`` names.
 
     Raises:
-        kubernetes.aio.config.ConfigException: there is neither.
+        NotConfiguredError: there is neither.
     """
     configuration = Configuration()
-    if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
-        kubernetes_config.load_incluster_config(  # type: ignore[no-untyped-call]  # the library has no types here
-            client_configuration=configuration
-        )
-    else:
-        await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # as above
-            client_configuration=configuration
-        )
+    try:
+        if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
+            kubernetes_config.load_incluster_config(  # type: ignore[no-untyped-call]  # the library has no types here
+                client_configuration=configuration
+            )
+        else:
+            await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # as above
+                config_file=os.environ.get("KUBECONFIG"), client_configuration=configuration
+            )
+    except kubernetes_config.ConfigException as error:
+        raise NotConfiguredError(f"no way to an API server: {error}") from error
     return KubernetesCluster(configuration, concurrency=concurrency)

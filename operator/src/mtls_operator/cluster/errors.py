@@ -28,6 +28,10 @@ class RejectedError(ClusterError):
     """The API server refuses this write whatever the time: invalid, forbidden, too large."""
 
 
+class NotConfiguredError(ClusterError):
+    """There is no way to an API server: neither a service account nor a kubeconfig that can be used."""
+
+
 class UnavailableError(ClusterError):
     """The API server did not answer, or asked to come back later: try again."""
 

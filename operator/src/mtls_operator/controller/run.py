@@ -43,6 +43,8 @@ _log = structlog.get_logger(__name__)
 #: Work is due, yet nothing has succeeded for this long: the probe restarts the process.
 STUCK_SECONDS = 300.0
 _GRACE_SECONDS = 3.0
+#: Streams end with the process anyway; proxies come back by themselves.
+_STREAM_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -228,7 +230,8 @@ async def run(settings: Settings) -> int:
     ]
     stopping = asyncio.create_task(stop.wait(), name="signal")
     done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
-    died = [task for task in done if task is not stopping]
+    # Kopf answers signals too, and then returns; a part that fails raises.
+    died = [task for task in done if task.cancelled() or task.exception() is not None]
     for task in died:
         error = None if task.cancelled() else task.exception()
         _log.error("operator.part.died", part=task.get_name(), error=repr(error))
@@ -285,7 +288,7 @@ async def _stop(operator: Operator, health: HealthServer, parts: list[asyncio.Ta
     for task in parts:
         task.cancel()
     await asyncio.gather(*parts, return_exceptions=True)
-    await asyncio.to_thread(operator.discovery.stop, _GRACE_SECONDS)
+    await asyncio.to_thread(operator.discovery.stop, _STREAM_SECONDS)
     await health.stop()
     await operator.status_port.close()
     await operator.cluster.close()
