@@ -174,6 +174,10 @@ def test_a_secret_of_another_type_in_our_place_is_replaced(
     taken = {"metadata": {"name": "mtls-proxy"}, "type": "Opaque", "immutable": True}
     assert mallory.status("POST", mallory.core("secrets"), taken) == 201
     tenant.host()
+    # A pod that mounted it before would keep it: the kubelet never reads an immutable Secret again.
+    eventually(
+        lambda: (tenant.secret("mtls-proxy") or {}).get("type"), lambda kind: kind == "kubernetes.io/tls"
+    )
     tenant.deploy(replicas=1)
     tenant.wait_pods(1, within=90)
     tenant.wait_ready("mtlshosts", "api")
@@ -186,7 +190,7 @@ def _play(shop: Tenant, identity: Tenant, node: str, resource: str = names.RULES
     files = {name: b64decode(value) for name, value in secret["data"].items()}
     credentials = grpc.ssl_channel_credentials(files["ca.crt"], files["tls.key"], files["tls.crt"])
     service = shop.api.get(f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/services/mtls-operator")
-    options = [("grpc.ssl_target_name_override", f"mtls-operator.{OPERATOR_NAMESPACE}.svc")]
+    options = [("grpc.ssl_target_name_override", f"mtls-operator.{OPERATOR_NAMESPACE}.svc.cluster.local")]
     channel = grpc.secure_channel(f"{service['spec']['clusterIP']}:18000", credentials, options=options)
     proxy = Proxy(channel)
     proxy.send(node, resource=(resource,))

@@ -173,3 +173,19 @@ async def test_a_kind_that_is_none_of_ours_is_not_written(
     with pytest.raises(KeyError):
         await cluster.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}})
     assert server.seen == []
+
+
+async def test_kinds_that_are_not_served_are_named(server: ApiServer, cluster: KubernetesCluster) -> None:
+    groups = {"groups": [{"name": "mtls-operator.dev"}]}
+    server.answers(groups, {"resources": [{"name": "pods"}]}, {"resources": [{"name": "mtlshosts"}]})
+    kinds = (Kind.POD, Kind.HOST, Kind.NETWORK_POLICY)
+    assert await cluster.unserved(kinds) == [Kind.NETWORK_POLICY]
+
+
+async def test_a_version_that_is_not_there_serves_nothing(
+    server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    groups = {"groups": [{"name": "mtls-operator.dev"}]}
+    server.refuses(404, "NotFound")
+    server._answers.insert(0, server._fixed(groups, 200))
+    assert await cluster.unserved([Kind.HOST]) == [Kind.HOST]

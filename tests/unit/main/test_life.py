@@ -62,7 +62,7 @@ async def waiting(tmp_path: Path) -> AsyncIterator[Waiting]:
     operator = await begin(tmp_path, f"http://127.0.0.1:{await closed_port()}")
     async with asyncio.timeout(DEADLINE):
         line = await operator.line("operator.waiting")
-    assert "internal-ca" in line["error"]
+    assert "/apis" in line["error"]
     yield operator
     if operator.process.returncode is None:
         operator.process.kill()

@@ -9,9 +9,10 @@ would be a ledger without revocations.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -85,6 +86,24 @@ class KubernetesCluster:
             item.setdefault("apiVersion", kind.api_version)
             item.setdefault("kind", kind.kind)
         return items
+
+    async def unserved(self, kinds: Iterable[Kind]) -> Sequence[Kind]:
+        """Return which kinds the API server does not serve yet, by its discovery documents.
+
+        Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
+        """
+        groups = {group.get("name") for group in (await self._request("GET", "/apis")).get("groups") or ()}
+        missing = []
+        for kind in kinds:
+            group = kind.api_version.rpartition("/")[0]
+            plurals: set[object] = set()
+            if not group or group in groups:
+                with contextlib.suppress(NotFoundError):
+                    served = await self._request("GET", kind.version_path())
+                    plurals = {resource.get("name") for resource in served.get("resources") or ()}
+            if kind.plural not in plurals:
+                missing.append(kind)
+        return missing
 
     async def create(self, body: Body) -> Body:
         """See :meth:`~.port.Cluster.create`."""

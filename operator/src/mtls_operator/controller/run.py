@@ -22,7 +22,7 @@ from mtls_operator.controller.authority import AuthorityReconciler
 from mtls_operator.controller.certificate import CertificateReconciler
 from mtls_operator.controller.context import Context, utc_now
 from mtls_operator.controller.dispatch import Dispatch
-from mtls_operator.controller.handlers import registry_for, settings_for
+from mtls_operator.controller.handlers import WATCHED, registry_for, settings_for
 from mtls_operator.controller.health import HealthServer
 from mtls_operator.controller.host import HostReconciler
 from mtls_operator.controller.internal import SERVER_LIFETIME, Internal
@@ -246,13 +246,22 @@ async def _start(settings: Settings, cluster: KubernetesCluster, stop: asyncio.E
     delay = 0.5
     while not stop.is_set():
         try:
-            return await _unless(stop, build(settings, cluster))
+            return await _unless(stop, _build_when_served(settings, cluster))
         except UnavailableError as error:
             _log.warning("operator.waiting", error=str(error), retry_in=delay)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), timeout=delay)
         delay = min(delay * 2, 15.0)
     return None
+
+
+async def _build_when_served(settings: Settings, cluster: KubernetesCluster) -> Operator:
+    """Build the operator once every kind is served: kopf looks only once, and never watches what is missing then."""
+    missing = await cluster.unserved(WATCHED)
+    if missing:
+        kinds = ", ".join(kind.kind for kind in missing)
+        raise UnavailableError(f"the API server does not serve {kinds} yet: are the definitions installed?")
+    return await build(settings, cluster)
 
 
 async def _unless(stop: asyncio.Event, building: Coroutine[Any, Any, Operator]) -> Operator | None:

@@ -118,8 +118,7 @@ def _verdict(wanted: Wanted, counted: Sequence[Proxy]) -> tuple[Reason | None, s
     if not counted:
         return (
             Reason.NO_PODS,
-            f"No running pod has the label {names.HOST_LABEL} with the name of this host: put it into the "
-            "workload's pod template.",
+            f"No running pod has the label {names.HOST_LABEL} with this host's name: set it in the pod template.",
         )
     bare = [proxy for proxy in counted if not proxy.pod.injected]
     if bare:

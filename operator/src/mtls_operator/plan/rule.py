@@ -113,7 +113,9 @@ def _deployed(view: RuleView, meta: Meta, *, compiles: bool) -> Condition:
     stale = any(on.standing is not Standing.CURRENT for on in view.hosts)
     if stale:
         return condition(
-            Reason.LAST_GOOD_IN_FORCE, "The last good version is in force, not this one: see condition Accepted.", status=False
+            Reason.LAST_GOOD_IN_FORCE,
+            "The last good version is in force, not this one: see condition Accepted.",
+            status=False,
         )
     return condition(
         Reason.DEPLOYED,
