@@ -258,3 +258,38 @@ def _names_of(namespace: str) -> set[str]:
         | {names.ledger_page(namespace, number) for number in numbers}
         | {names.serving_ca_secret(namespace)}
     )
+
+
+@pytest.mark.parametrize("latency", [0.001, 0.005, 0.02, 0.1])
+async def test_acknowledgements_that_are_quicker_than_the_api_server_are_not_missed(
+    lab: Lab, latency: float
+) -> None:
+    """G4: a change whose status is still being written when the last proxy answers must not stay pending."""
+    serial = await _issued(lab)
+    lab.run_pod(pod("api-1"))
+    lab.run_pod(pod("api-2"))
+    await lab.settle()
+    lab.process.client.latency = latency
+    lab.delays[Kind.CERTIFICATE] = 3 * latency  # the answer to our own write comes first
+    for _ in range(3):
+        lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"revoked": True}})
+        await lab.settle()
+        assert lab.state() == "Revoked"
+        assert lab.is_refused(serial)
+        lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"revoked": False}})
+        await lab.settle()
+        assert lab.state() == "Active"
+
+
+@pytest.mark.parametrize("latency", [0.001, 0.005, 0.02])
+async def test_a_watch_that_is_quicker_than_the_answer_uses_up_no_indices(lab: Lab, latency: float) -> None:
+    """Our own reservation, seen before its answer, is nobody else's: each time a block would be lost."""
+    lab.delays[Kind.SECRET] = 0.0
+    await _issued(lab)
+    lab.process.client.latency = latency
+    for number in range(4):
+        lab.cluster.make(certificate(f"client-{number}"))
+        await lab.settle()
+    stored = lab.process.tenant().stored
+    assert stored is not None
+    assert stored.next_index <= 1024  # one block

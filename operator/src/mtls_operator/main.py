@@ -43,9 +43,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run() -> int:
-    from mtls_operator.cluster import NotConfiguredError  # noqa: PLC0415
-    from mtls_operator.controller import settings  # noqa: PLC0415
-    from mtls_operator.controller.run import run  # noqa: PLC0415
+    from mtls_operator.cluster import NotConfiguredError  # noqa: PLC0415 - as above
+    from mtls_operator.controller import settings  # noqa: PLC0415 - as above
+    from mtls_operator.controller.run import run  # noqa: PLC0415 - as above
 
     try:
         wanted = settings.from_environ(os.environ)
@@ -58,7 +58,7 @@ def _run() -> int:
 
 
 def _webhook(parsed: argparse.Namespace) -> int:
-    from mtls_operator.webhook import InvalidWebhookSettings, serve, settings_from  # noqa: PLC0415
+    from mtls_operator.webhook import InvalidWebhookSettings, serve, settings_from  # noqa: PLC0415 - as above
 
     try:
         wanted = settings_from(parsed, os.environ)

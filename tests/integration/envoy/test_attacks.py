@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import ssl
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from tests.support.certs import leaf
+from tests.support.envoy import eventually
 from tests.support.lab import HOST, NO_GOOD_CERTIFICATE, OTHER_HOST, Lab
 
+from mtls_operator.api.names import REVOCATION_KEY, RULES_KEY
 from mtls_operator.envoy import RuleScript
+from mtls_operator.plan import epochs
 
+#: How often a script looks at its mounted file.
+CHECK_SECONDS = 2
 PATH = 'f["http.request.uri.path"]'
 #: Paths of a rule, each with a character that may also be written as an escape.
 DELIMITED = RuleScript(
@@ -340,3 +349,43 @@ def test_a_subject_cannot_forge_a_second_element_of_the_certificate_header(lab: 
     assert dict(element)["URI"] == ""
     assert dict(element)["Hash"] == person.digest
     assert dict(element)["Subject"].startswith('"CN=')
+
+
+# Who can write the files of a pod for a moment
+
+
+@pytest.fixture
+def own_lab(tmp_path: Path) -> Iterator[Lab]:
+    """A proxy of its own, connected: what its files say must not depend on other tests."""
+    lab = Lab(tmp_path)
+    lab.reset()
+    yield lab
+    lab.close()
+
+
+@pytest.mark.parametrize("epoch", [2**53 - 1, (2**40) * 8, int((time.time() + 3650 * 86_400) * 1000)])
+def test_a_file_that_is_newer_than_the_operator_believes_never_takes_over(own_lab: Lab, epoch: int) -> None:
+    """It would stay in force after the operator has put the file right, and nothing would show it."""
+    lab = own_lab
+    open_rules = replace(lab.rules, rules=())
+    lab.site.change("host", {RULES_KEY: lab.rules_text(open_rules, epoch=epoch)})
+    lab.site.change("revocation", {REVOCATION_KEY: lab.revocation_text((), epoch=epoch)})
+    until = time.monotonic() + 4 * CHECK_SECONDS
+    with lab.http1() as nobody, lab.http1("revoked") as revoked:
+        while time.monotonic() < until:
+            assert nobody.get("/admin", HOST).status == 403
+            assert revoked.get("/admin", HOST).status == 403
+            time.sleep(0.1)
+    # Files that are put right, and newer than what was pushed, are followed as ever.
+    lab.site.change("host", {RULES_KEY: lab.rules_text(open_rules)})
+    with lab.http1() as nobody:
+        eventually(lambda: nobody.get("/admin", HOST).status == 200, "the file is in force", seconds=6)
+
+
+def test_the_proxy_follows_no_epoch_that_the_operator_would_not_take_for_its_own() -> None:
+    script = (Path(epochs.__file__).parents[1] / "envoy" / "lua" / "follow.lua").read_text()
+    (days,) = re.findall(r"FARTHEST_SECONDS = (\d+) \* 86400", script)
+    now = datetime.now(UTC)
+    followed = int((now + timedelta(days=int(days))).timestamp() * 1000)
+    assert epochs.credible(followed, now=now - timedelta(hours=12)) == followed
+    assert epochs.next_epoch([followed], now=now) == followed + 1

@@ -84,6 +84,9 @@ class Tenant:
     published: dict[str, str] = field(default_factory=dict)
     publication: Publication | None = None
     ready: bool = False
+    #: While a block is being reserved: the newest version of the CA's Secret that was seen, which may be our own.
+    reserving: bool = False
+    noticed: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def learn(self, records: Iterable[Record]) -> None:
@@ -186,14 +189,19 @@ class Authorities:
                 tenant.obstacle.message if tenant.obstacle is not None else "The CA of the namespace is gone."
             )
         first = tenant.stored.next_index
+        tenant.reserving, tenant.noticed = True, 0
         try:
             body = await self.context.cluster.replace(reserve(tenant.stored))
         except (ConflictError, NotFoundError):
             await self._load_authority(tenant)
             return
+        finally:
+            tenant.reserving = False
         tenant.stored = read_stored([body], tenant.namespace)
         self.context.world.observe(Kind.SECRET, body, answer=True)
         tenant.free = range(first, first + INDEX_BLOCK)
+        if tenant.noticed > int(body["metadata"]["resourceVersion"]):
+            self.secret_changed(tenant.namespace, gone=False)
 
     async def _raise_mark(self, tenant: Tenant) -> None:
         """Keep the mark of reserved indices above all that were given out.

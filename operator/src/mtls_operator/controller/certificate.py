@@ -300,6 +300,9 @@ class CertificateReconciler:
             body = {"metadata": {"namespace": certificate.meta.namespace, "name": certificate.meta.name}}
             await self.context.patch_status(Kind.CERTIFICATE, {**body, "status": status}, certificate.status)
             self._announce(certificate, status)
+            if status["state"] in _WAITING:
+                # The last proxy may have acknowledged while this was on its way: nobody would look again.
+                self.context.queue.add(keys.certificate(*certificate.meta.key))
         if view.facts is None:
             return None
         until_end = (view.facts.not_after - view.now).total_seconds()
@@ -364,6 +367,7 @@ class CertificateReconciler:
             await self.context.cluster.patch(Kind.CERTIFICATE, meta.namespace, meta.name, patch)
 
 
+_WAITING = ("PendingRevocation", "PendingReactivation")
 _ANNOUNCED = {
     "Revoked": ("Revoked", "Every proxy refuses the certificate."),
     "Active": ("Restored", "Every proxy accepts the certificate again."),

@@ -191,6 +191,11 @@ class Dispatch:
         tenant = self.authorities.tenants.get(namespace)
         if tenant is None or tenant.stored is None:
             return True
+        if (
+            tenant.reserving
+        ):  # what we just wrote can be seen before we are told: the answer says whose it was
+            tenant.noticed = max(tenant.noticed, int(version))
+            return False
         return int(version) > int(tenant.stored.body["metadata"]["resourceVersion"])
 
     def _owner_changed(self, kind: Kind, namespace: str, metadata: Mapping[str, Any]) -> None:

@@ -207,7 +207,7 @@ class HostReconciler:
         if seen is not None and host.meta.uid not in seen.owners:
             return Trouble(
                 Reason.CONFIG_CONFLICT,
-                f"ConfigMap {names.host_config(name)} does not belong to this object: delete it.",
+                f"ConfigMap {names.host_config(name)} belongs to another object: delete it.",
             )
         assert state.rules is not None  # noqa: S101 - for the type checker; set by the caller
         epochs = [seen.epoch] if seen is not None and seen.epoch is not None else []
