@@ -83,6 +83,7 @@ def test_no_good_request_fails_during_twenty_revocations_and_twenty_rule_changes
             thread.join()
     assert set(answers) == {200}, answers
     assert answers[200] > 500
+    shop.wait_ready("mtlsrules", "admin")
     assert shop.status(None, "/extra-19") == 403
 
 

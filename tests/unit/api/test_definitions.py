@@ -151,7 +151,7 @@ def test_an_enumeration_has_the_same_members(plural: str, path: str, enum: type[
         ("clientcertificates", "spec.subject.countries.[]", limits.COUNTRY),
         ("clientcertificates", "spec.subject.localities.[]", limits.LONG_NAME),
         ("clientcertificates", "spec.subject.provinces.[]", limits.LONG_NAME),
-        ("clientcertificates", "spec.dnsNames.[]", limits.HOSTNAME),
+        ("clientcertificates", "spec.dnsNames.[]", limits.CLIENT_DNS_NAME),
         ("clientcertificates", "spec.uris.[]", limits.URI),
         ("clientcertificates", "spec.emails.[]", limits.EMAIL),
         ("clientcertificates", "spec.secretName", limits.SECRET_NAME),
