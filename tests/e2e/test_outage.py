@@ -135,9 +135,7 @@ def test_a_kill_while_certificates_are_issued_and_revoked_neither_loses_nor_doub
 
 
 def test_the_operator_ends_cleanly_when_it_is_told_to(operator: Api) -> None:
-    before = restarts(operator)
-    os.kill(process_of("/bin/mtls-operator", "run"), signal.SIGTERM)
-    eventually(lambda: restarts(operator), lambda count: count == before + 1, within=60)
+    end_operator(operator, signal.SIGTERM)
     (pod,) = operator_pods(operator)
     (status,) = pod["status"]["containerStatuses"]
     assert status["lastState"]["terminated"]["exitCode"] == 0
