@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.clients import Http1
 from tests.support.cluster import Api, cluster_environment
 from tests.support.tenant import HOSTNAME, Tenant
 
@@ -43,8 +44,6 @@ def trial(tenant: Tenant, name: str, addresses: list[str]) -> dict[str, float]:
     context = tenant.context(name)
 
     def on_a_new_connection() -> int:
-        from tests.support.clients import Http1  # noqa: PLC0415
-
         with Http1(8443, context, HOSTNAME, address=addresses[0]) as connection:
             return connection.get("/admin", HOSTNAME).status
 

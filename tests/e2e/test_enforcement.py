@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+
+import httpx
 import pytest
+from tests.support.clients import Http1
 from tests.support.tenant import HOSTNAME, Tenant
 
 
@@ -25,8 +29,6 @@ def test_a_certificate_of_another_namespace_is_worth_nothing_here(shop: Tenant, 
     other.certificate("good")
     other.wait_ready("clientcertificates", "good")
     context = other.context("good")
-    from tests.support.clients import Http1  # noqa: PLC0415
-
     with Http1(443, context, HOSTNAME, address=shop.service()) as connection:
         assert connection.get("/", HOSTNAME).status == 200
         assert connection.get("/admin", HOSTNAME).status == 403
@@ -76,16 +78,12 @@ def test_host_and_server_name_must_agree(shop: Tenant) -> None:
 
 
 def test_the_application_cannot_be_reached_past_the_sidecar(shop: Tenant) -> None:
-    import socket  # noqa: PLC0415
-
     for address in shop.addresses():
         with pytest.raises(OSError):  # noqa: PT011 - refused or unreachable, by the kind of network
             socket.create_connection((address, 8080), timeout=1)
 
 
 def test_the_status_port_answers_nothing_but_status(shop: Tenant) -> None:
-    import httpx  # noqa: PLC0415
-
     base = f"http://{shop.addresses()[0]}:9902"
     assert httpx.get(f"{base}/ready").status_code == 200
     for path in ("/config_dump", "/quitquitquit", "/server_info", "/stats/../config_dump", "/"):

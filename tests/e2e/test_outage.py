@@ -134,6 +134,14 @@ def test_a_kill_while_certificates_are_issued_and_revoked_neither_loses_nor_doub
         assert tenant.see("clientcertificates", name)["status"]["serialNumber"] == serials[name]
 
 
+def test_the_operator_ends_cleanly_when_it_is_told_to(operator: Api) -> None:
+    end_operator(operator, signal.SIGTERM)
+    (pod,) = operator_pods(operator)
+    (status,) = pod["status"]["containerStatuses"]
+    assert status["lastState"]["terminated"]["exitCode"] == 0
+    eventually(lambda: is_running(operator), within=90)
+
+
 @contextlib.contextmanager
 def unreachable_operator(api: Api) -> Iterator[None]:
     """Run the operator where no proxy can reach it for a while."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 
+from tests.support.clients import Http1
 from tests.support.cluster import OPERATOR_NAMESPACE, eventually
 from tests.support.tenant import HOSTNAME, Tenant
 
@@ -43,8 +44,6 @@ def test_a_restored_certificate_gets_in_again_but_not_after_a_key_compromise(sho
 
 def test_deleting_an_object_revokes_its_certificate(shop: Tenant) -> None:
     context = shop.context("bad")
-    from tests.support.clients import Http1  # noqa: PLC0415
-
     with Http1(8443, context, HOSTNAME, address=shop.addresses()[0]) as connection:
         assert connection.get("/admin", HOSTNAME).status == 200
         shop.delete("clientcertificates", "bad")
@@ -84,6 +83,7 @@ def test_no_good_request_fails_during_twenty_revocations_and_twenty_rule_changes
             thread.join()
     assert set(answers) == {200}, answers
     assert answers[200] > 500
+    shop.wait_ready("mtlsrules", "admin")
     assert shop.status(None, "/extra-19") == 403
 
 
@@ -100,8 +100,6 @@ def test_the_ledger_has_the_revocation_before_anybody_is_told_that_it_is_in_forc
 
 def test_a_lost_ledger_page_and_an_edited_list_let_nobody_in_again(shop: Tenant) -> None:
     context = shop.context("bad")
-    from tests.support.clients import Http1  # noqa: PLC0415
-
     shop.delete("clientcertificates", "bad")
     with Http1(8443, context, HOSTNAME, address=shop.addresses()[0]) as connection:
         eventually(lambda: connection.get("/admin", HOSTNAME).status, lambda seen: seen == 403, within=10)

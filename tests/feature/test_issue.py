@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from typing import Any
 
+import pytest
 from tests.feature.harness import Lab
 from tests.support.builders import NAMESPACE, certificate, host, pod, rule
 from tests.support.fake_cluster import Fault
@@ -59,6 +61,28 @@ async def test_the_status_says_what_was_issued(lab: Lab) -> None:
     assert lab.condition(Kind.CERTIFICATE, "gateway", "Issued")[:2] == ("True", "Issued")
     assert lab.condition(Kind.CERTIFICATE, "gateway", "Ready")[:2] == ("True", "Ready")
     assert lab.condition(Kind.CERTIFICATE, "gateway", "Revoked")[:2] == ("False", "NotRevoked")
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"subject": {"commonName": "\u00fc" * 40}}, "InvalidSubject"),
+    ],
+)
+async def test_what_cannot_be_said_in_a_certificate_is_refused_and_uses_up_no_index(
+    lab: Lab, spec: dict[str, Any], reason: str
+) -> None:
+    """G6: looking again every half minute must not eat the bitmap."""
+    await lab.start()
+    lab.cluster.make(certificate("first"))
+    lab.cluster.make(certificate("gateway", **spec))
+    await lab.settle()
+    assert lab.condition(Kind.CERTIFICATE, "gateway", "Issued")[:2] == ("False", reason)
+    free = len(lab.process.tenant().free)
+    lab.writes()
+    await lab.pass_time(hours=1)
+    assert len(lab.process.tenant().free) == free
+    assert lab.writes() == []
 
 
 async def test_ready_turns_false_at_the_end_without_any_event(lab: Lab) -> None:

@@ -66,6 +66,14 @@ async def test_a_mistake_is_shown_with_line_column_and_caret(lab: Lab) -> None:
     assert "never compiled" in message
 
 
+async def test_a_rule_that_never_compiled_says_that_it_is_in_force_nowhere(lab: Lab) -> None:
+    """Its host is well: what the host's proxies report is no reason."""
+    await _in_force(lab, rule(expression=BROKEN))
+    status, reason, message = _rule_condition(lab, "Deployed")
+    assert (status, reason) == ("False", "RuleNeverCompiled")
+    assert "ever compiled" in message
+
+
 async def test_a_block_rule_that_never_compiled_keeps_its_host_from_ready(lab: Lab) -> None:
     """G1's one exception says so."""
     await _in_force(lab, rule(), rule("wrong", expression=BROKEN))

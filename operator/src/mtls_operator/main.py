@@ -43,18 +43,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run() -> int:
-    from mtls_operator.controller import settings  # noqa: PLC0415
-    from mtls_operator.controller.run import run  # noqa: PLC0415
+    from mtls_operator.cluster import NotConfiguredError  # noqa: PLC0415 - as above
+    from mtls_operator.controller import settings  # noqa: PLC0415 - as above
+    from mtls_operator.controller.run import run  # noqa: PLC0415 - as above
 
     try:
         wanted = settings.from_environ(os.environ)
     except settings.SettingsError as error:
         return _refuse(str(error))
-    return asyncio.run(run(wanted))
+    try:
+        return asyncio.run(run(wanted))
+    except NotConfiguredError as error:
+        return _refuse(str(error))
 
 
 def _webhook(parsed: argparse.Namespace) -> int:
-    from mtls_operator.webhook import InvalidWebhookSettings, serve, settings_from  # noqa: PLC0415
+    from mtls_operator.webhook import InvalidWebhookSettings, serve, settings_from  # noqa: PLC0415 - as above
 
     try:
         wanted = settings_from(parsed, os.environ)
@@ -87,9 +91,7 @@ def _configure_logging(form: str, level: str) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[renderer])
-        if form == "console"
-        else structlog.stdlib.ProcessorFormatter(
+        structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )

@@ -27,7 +27,8 @@ from mtls_operator.envoy import (
     rules_script,
     server_sds,
 )
-from mtls_operator.envoy.filters import static_script
+from mtls_operator.envoy.document import Json, extension
+from mtls_operator.envoy.filters import LUA
 
 FOLDER = Path(__file__).parent
 CASE = "case.yaml"
@@ -151,6 +152,10 @@ def test_envoy_starts_with_the_golden_files(case: str, tmp_path: Path) -> None:
         assert proxy.counter("server.static_unknown_fields") == 0
         assert proxy.counter("server.dynamic_unknown_fields") == 0
         assert "eprecated" not in proxy.log.read_text()
+
+
+def static_script(name: str, script: str) -> Json:
+    return extension(name, LUA, {"stat_prefix": name, "default_source_code": {"inline_string": script}})
 
 
 def test_envoy_validates_the_golden_files_with_the_scripts_as_static_filters(

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from mtls_operator.pki import (
     PkiError,
     bitmap,
-    bitmap_indices,
     format_serial,
     has_index,
     index_of,
@@ -83,11 +82,6 @@ def test_a_bitmap_says_yes_for_its_indices_and_no_for_all_others(indices: set[in
     assert {
         index for index in range(5001) if index // 8 < len(bits) and bits[index // 8] >> index % 8 & 1
     } == indices
-
-
-@given(BITS)
-def test_a_bitmap_gives_its_indices_back(indices: set[int]) -> None:
-    assert bitmap_indices(bitmap(indices)) == tuple(sorted(indices))
 
 
 @given(BITS)

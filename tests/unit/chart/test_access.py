@@ -53,7 +53,7 @@ def test_the_operator_changes_of_a_users_object_only_status_and_the_finalizer(ch
     assert granted == {(f"{kind}/status", "patch") for kind in KINDS} | {(names.CERTIFICATE_PLURAL, "patch")}
 
 
-def test_the_operator_may_do_what_its_work_needs(chart: Rendered) -> None:
+def test_the_operator_may_do_what_its_work_needs_and_nothing_else(chart: Rendered) -> None:
     granted = {
         (group, resource, verb)
         for role, rule in chart.rules()
@@ -63,19 +63,22 @@ def test_the_operator_may_do_what_its_work_needs(chart: Rendered) -> None:
         for verb in rule["verbs"]
     }
     watch = {"get", "list", "watch"}
-    own = {"create", "update", "patch", "delete"}
+    own = {"create", "patch", "delete"}
     expected = {
         **{(names.GROUP, kind): watch for kind in KINDS},
+        **{(names.GROUP, f"{kind}/status"): {"patch"} for kind in KINDS},
+        (names.GROUP, names.CERTIFICATE_PLURAL): {*watch, "patch"},
         ("", "pods"): watch,
         ("", "namespaces"): watch,
-        ("", "secrets"): watch | own,
-        ("", "configmaps"): watch | own,
+        ("", "secrets"): {*watch, *own, "update"},
+        ("", "configmaps"): {*watch, *own, "update"},
         ("networking.k8s.io", "networkpolicies"): watch | own,
-        ("", "events"): {"create", "patch"},
-        ("coordination.k8s.io", "leases"): {"get", "create", "update", "patch"},
+        ("", "events"): {"create"},
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): {"get", "patch"},
     }
-    for (group, resource), verbs in expected.items():
-        assert {(group, resource, verb) for verb in verbs} <= granted
+    assert granted == {
+        (group, resource, verb) for (group, resource), verbs in expected.items() for verb in verbs
+    }
 
 
 def test_the_webhook_has_no_right_and_no_token(chart: Rendered) -> None:

@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 from mtls_operator.api.reason import ConditionType, Reason
@@ -72,10 +73,40 @@ def test_every_promise_stands_in_the_threat_model() -> None:
     assert promises == [f"G{number}" for number in range(1, 8)]
 
 
-def test_links_between_the_pages_lead_somewhere() -> None:
-    for name in ("CONTRIBUTING.md", "docs/chart.md", "docs/security.md", "docs/troubleshooting.md"):
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page(name)):
-            assert ((ROOT / name).parent / target).exists(), f"{name}: {target}"
+def test_every_promise_names_tests_that_exist() -> None:
+    for row in re.findall(r"^\| G\d \|.*$", page("docs/security.md"), flags=re.MULTILINE):
+        tests = re.findall(r"`(tests/[^`]+)`", row.split("|")[-2])
+        assert tests, row
+        assert [name for name in tests if not (ROOT / name).exists()] == []
+
+
+PAGES = sorted(
+    str(file.relative_to(ROOT))
+    for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("charts/*/*.md"))
+)
+
+
+def anchors(name: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", page(name), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_between_the_pages_lead_somewhere(name: str) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page(name)):
+        file = (ROOT / name).parent / target if target else ROOT / name
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(str(file.resolve().relative_to(ROOT))), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_name_only_targets_that_make_knows(name: str) -> None:
+    known = set(re.findall(r"^([a-z0-9-]+):", page("Makefile"), flags=re.MULTILINE))
+    named = {
+        word for words in re.findall(r"\bmake ((?:[a-z0-9]+-?)+)`", page(name)) for word in words.split()
+    }
+    assert named - known == set()
 
 
 def test_the_license_is_the_one_that_the_package_names() -> None:

@@ -15,7 +15,6 @@ from mtls_operator.pki import (
     Revocation,
     RevocationReason,
     bitmap,
-    bitmap_indices,
     merge,
     revoked_json,
 )
@@ -118,10 +117,6 @@ def test_an_index_that_was_not_given_out_yet_is_refused() -> None:
     assert bitmap([1023], limit=1024) == bytes(127) + b"\x80"
     with pytest.raises(PkiError, match="1024"):
         bitmap([1024], limit=1024)
-
-
-def test_the_indices_of_a_bitmap_come_back_in_order() -> None:
-    assert bitmap_indices(b"\x03\x00\x82") == (0, 1, 17, 23)
 
 
 def test_the_json_is_complete_sorted_and_one_line_per_certificate(

@@ -64,6 +64,8 @@ CUT_OFF: dict[str, Any] = {
         ([_proxy(rules=_stream("r2", error="an older one"))], None),
         ([_proxy(**CUT_OFF)], Reason.PROXY_DISCONNECTED),
         ([_proxy(rules=None, revocation=None)], Reason.PROXY_PENDING),
+        ([_proxy(revocation=None)], Reason.PROXY_PENDING),
+        ([_proxy(rules=None)], Reason.PROXY_PENDING),
         ([_proxy(rules=_stream("r1"))], Reason.PROXY_PENDING),
         ([_proxy(revocation=_stream("v1"))], Reason.PROXY_PENDING),
         ([_proxy(files=None)], Reason.PROXY_PENDING),

@@ -124,7 +124,7 @@ def parse_certificate(body: Mapping[str, object]) -> ClientCertificate:
         meta=meta,
         subject=_subject(spec.child("subject")),
         secret_name=_secret_name(spec, object_name=meta.name),
-        dns_names=spec.texts("dnsNames", limits.HOSTNAME, maximum=limits.ALTERNATIVE_NAMES),
+        dns_names=spec.texts("dnsNames", limits.CLIENT_DNS_NAME, maximum=limits.ALTERNATIVE_NAMES),
         uris=spec.texts("uris", limits.URI, maximum=limits.ALTERNATIVE_NAMES),
         emails=spec.texts("emails", limits.EMAIL, maximum=limits.ALTERNATIVE_NAMES),
         ip_addresses=_ip_addresses(spec),

@@ -32,6 +32,13 @@ EXACT_HOSTNAME: Final = TextRule(
     wanted="a lower-case DNS name without wildcard; for a wildcard write an expression",
     refused=_NUMERIC_END,
 )
+#: A client is one machine: no wildcard.
+CLIENT_DNS_NAME: Final = TextRule(
+    pattern=rf"^{_DNS}$",
+    max_length=253,
+    wanted="a lower-case DNS name like gateway-7.example.com, without wildcard and port, no IP address",
+    refused=_NUMERIC_END,
+)
 #: Name of a Kubernetes object (RFC 1123 subdomain).
 OBJECT_NAME: Final = TextRule(pattern=rf"^{_DNS}$", max_length=253, wanted="the name of an object")
 #: Name of a Secret that a user chooses; our own begin with ``mtls-``.
@@ -50,10 +57,11 @@ LONG_NAME: Final = TextRule(pattern=_NAME_PATTERN, max_length=128, wanted=_NAME_
 COUNTRY: Final = TextRule(
     pattern=r"^[A-Z]{2}$", max_length=2, wanted="a country code of two upper-case letters like DE"
 )
+#: Comma and semicolon would forge elements of X-Forwarded-Client-Cert, where the proxy writes it unquoted.
 URI: Final = TextRule(
-    pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$",
+    pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!-+<-~:./0-9-]+$",
     max_length=512,
-    wanted="an absolute URI like spiffe://example.com/gateway (RFC 5280, 4.2.1.6)",
+    wanted="an absolute URI like spiffe://example.com/gateway (RFC 5280, 4.2.1.6), without comma and semicolon",
 )
 EMAIL: Final = TextRule(
     pattern=r"^[!-?A-~]+@[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$",

@@ -32,8 +32,6 @@ ROLE_LABEL: Final = f"{GROUP}/role"
 #: On objects of the operator's namespace that belong to a tenant namespace.
 NAMESPACE_LABEL: Final = f"{GROUP}/namespace"
 NAMESPACE_UID_LABEL: Final = f"{GROUP}/namespace-uid"
-#: Digest of the content that we wrote last; a difference is an edit by somebody else.
-DIGEST_ANNOTATION: Final = f"{GROUP}/digest"
 
 #: Ports of the sidecar and of the operator's discovery service.
 TLS_PORT: Final = 8443

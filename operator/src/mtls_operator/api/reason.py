@@ -35,13 +35,11 @@ class Reason(StrEnum):
     PENDING = "Pending"
     REVOCATION_PENDING = "RevocationPending"
     REACTIVATION_PENDING = "ReactivationPending"
-    DELETING = "Deleting"
     DISABLED = "Disabled"
     # What was written does not fit.
     INVALID_SPEC = "InvalidSpec"
     HOSTNAME_CONFLICT = "HostnameConflict"
     INVALID_EXPRESSION = "InvalidExpression"
-    INVALID_REQUEST = "InvalidRequest"
     NO_HOSTS = "NoHosts"
     HOST_NOT_FOUND = "HostNotFound"
     HOST_NOT_READY = "HostNotReady"
@@ -51,9 +49,6 @@ class Reason(StrEnum):
     INVALID_SECRET = "InvalidSecret"  # noqa: S105 - a word for users
     SECRET_CONFLICT = "SecretConflict"  # noqa: S105 - a word for users
     CONFIG_CONFLICT = "ConfigConflict"
-    INVALID_CA_CERTIFICATE = "InvalidCACertificate"
-    INVALID_CRL = "InvalidCRL"
-    CRL_STALE = "CRLStale"
     INVALID_SERVING_CERTIFICATE = "InvalidServingCertificate"
     SERVING_CERTIFICATE_EXPIRED = "ServingCertificateExpired"
     SERVING_CERTIFICATE_NOT_YET_VALID = "ServingCertificateNotYetValid"
@@ -61,7 +56,6 @@ class Reason(StrEnum):
     # The authority.
     CA_MISSING = "CAMissing"
     INVALID_CA = "InvalidCA"
-    NAMESPACE_CHANGED = "NamespaceChanged"
     LEDGER_ROLLBACK = "LedgerRollback"
     LEDGER_UNREADABLE = "LedgerUnreadable"
     CERTIFICATE_EXPIRED = "CertificateExpired"
@@ -71,6 +65,7 @@ class Reason(StrEnum):
     AUTHORITY_NOT_YET_VALID = "AuthorityNotYetValid"
     INDEX_TOO_LARGE = "IndexTooLarge"
     INVALID_CERTIFICATE = "InvalidCertificate"
+    INVALID_CRL = "InvalidCRL"
     INVALID_ENTROPY = "InvalidEntropy"
     INVALID_HOSTNAME = "InvalidHostname"
     INVALID_KEY = "InvalidKey"
@@ -86,7 +81,6 @@ class Reason(StrEnum):
     CONFIG_TOO_LARGE = "ConfigTooLarge"
     CONFIG_INVALID = "ConfigInvalid"
     NO_PODS = "NoPods"
-    NOT_INJECTED = "NotInjected"
     PODS_WITHOUT_PROXY = "PodsWithoutProxy"
     PROXY_PENDING = "ProxyPending"
     PROXY_REJECTED = "ProxyRejected"

@@ -9,20 +9,28 @@ would be a ledger without revocations.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+from aiohttp.http_exceptions import LineTooLong
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 
 from mtls_operator import __version__
 from mtls_operator.api import names
-from mtls_operator.cluster.errors import ConflictError, NotFoundError, UnavailableError, error_for
+from mtls_operator.cluster.errors import (
+    ConflictError,
+    NotConfiguredError,
+    NotFoundError,
+    UnavailableError,
+    error_for,
+)
 from mtls_operator.cluster.kinds import Kind, kind_of
 from mtls_operator.cluster.port import Body
 
@@ -78,6 +86,24 @@ class KubernetesCluster:
             item.setdefault("apiVersion", kind.api_version)
             item.setdefault("kind", kind.kind)
         return items
+
+    async def unserved(self, kinds: Iterable[Kind]) -> Sequence[Kind]:
+        """Return which kinds the API server does not serve yet, by its discovery documents.
+
+        Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
+        """
+        groups = {group.get("name") for group in (await self._request("GET", "/apis")).get("groups") or ()}
+        missing = []
+        for kind in kinds:
+            group = kind.api_version.rpartition("/")[0]
+            plurals: set[object] = set()
+            if not group or group in groups:
+                with contextlib.suppress(NotFoundError):
+                    served = await self._request("GET", kind.version_path())
+                    plurals = {resource.get("name") for resource in served.get("resources") or ()}
+            if kind.plural not in plurals:
+                missing.append(kind)
+        return missing
 
     async def create(self, body: Body) -> Body:
         """See :meth:`~.port.Cluster.create`."""
@@ -146,7 +172,10 @@ class KubernetesCluster:
             async with stream:
                 async for line in stream.content:
                     yield str((_decode(line) or {}).get("type", ""))
-        except (*_UNANSWERED, ValueError) as error:  # ValueError: a line longer than any object
+        except LineTooLong:
+            # Not chained: its message repeats the beginning of the line, which may be a Secret's.
+            raise UnavailableError(f"watch {path}: a line is longer than any object") from None
+        except _UNANSWERED as error:
             raise UnavailableError(f"watch {path}: {type(error).__name__}: {error}") from error
 
     async def _write(
@@ -222,7 +251,7 @@ def _items(page: Body, path: str) -> list[Body]:
     Raises:
         UnavailableError: it is no list.
     """
-    items = page.get("items", ())
+    items = page.get("items", "missing")
     if items is None:
         return []
     if not isinstance(items, list):
@@ -234,15 +263,18 @@ async def connect(*, concurrency: int = 16) -> KubernetesCluster:
     """Connect as the pod's service account, or by the kubeconfig that ``KUBECONFIG`` names.
 
     Raises:
-        kubernetes.aio.config.ConfigException: there is neither.
+        NotConfiguredError: there is neither.
     """
     configuration = Configuration()
-    if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
-        kubernetes_config.load_incluster_config(  # type: ignore[no-untyped-call]  # the library has no types here
-            client_configuration=configuration
-        )
-    else:
-        await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # as above
-            client_configuration=configuration
-        )
+    try:
+        if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
+            kubernetes_config.load_incluster_config(  # type: ignore[no-untyped-call]  # the library has no types here
+                client_configuration=configuration
+            )
+        else:
+            await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # as above
+                config_file=os.environ.get("KUBECONFIG"), client_configuration=configuration
+            )
+    except kubernetes_config.ConfigException as error:
+        raise NotConfiguredError(f"no way to an API server: {error}") from error
     return KubernetesCluster(configuration, concurrency=concurrency)

@@ -28,6 +28,10 @@ class RejectedError(ClusterError):
     """The API server refuses this write whatever the time: invalid, forbidden, too large."""
 
 
+class NotConfiguredError(ClusterError):
+    """There is no way to an API server: neither a service account nor a kubeconfig that can be used."""
+
+
 class UnavailableError(ClusterError):
     """The API server did not answer, or asked to come back later: try again."""
 
@@ -40,7 +44,7 @@ def error_for(status: int, reason: str, message: str) -> ClusterError:
     kind: type[ClusterError]
     if status == 404:  # noqa: PLR2004 - HTTP status codes are their own names here
         kind = NotFoundError
-    elif status == 409:  # noqa: PLR2004
+    elif status == 409:  # noqa: PLR2004 - as above
         kind = AlreadyExistsError if reason == "AlreadyExists" else ConflictError
     elif status in (400, 401, 403, 405, 413, 415, 422):
         kind = RejectedError

@@ -30,13 +30,16 @@ class Kind(Enum):
         self.kind = kind
         self.plural = plural
 
+    def version_path(self) -> str:
+        """Return the URL path of the kind's group and version: there the API server lists what it serves."""
+        return ("/apis/" if "/" in self.api_version else "/api/") + self.api_version
+
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
         """Return the URL path of a collection, an object or a subresource.
 
         Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
         """
-        root = "/api/" if "/" not in self.api_version else "/apis/"
-        parts = [root + self.api_version]
+        parts = [self.version_path()]
         if namespace:
             parts += ["namespaces", namespace]
         parts.append(self.plural)

@@ -28,7 +28,7 @@ class ProxyStatus:
                 if response.status != 200:  # noqa: PLR2004 - OK
                     return None
                 text = await _whole(response.content)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        except (aiohttp.ClientError, TimeoutError, OSError):
             return None
         return text.decode("utf-8", "replace") if text is not None else None
 

@@ -7,16 +7,18 @@ page likewise, so that a second operator (or a stale one) cannot use an index tw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
 
 from mtls_operator.api import names
+from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.reason import Reason
 from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind, NotFoundError
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.world import Broken
 from mtls_operator.pki import (
     AUTHORITY_ENTROPY,
     SERIAL_ENTROPY,
@@ -72,6 +74,8 @@ class Tenant:
     free: range = range(0)
     ledger: dict[str, Record] = field(default_factory=dict)
     owned: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    #: As ``owned``: what was issued and is in no status yet.
+    unreported: dict[str, dict[str, datetime]] = field(default_factory=dict)
     pages: list[Page] = field(default_factory=list)
     pages_stale: bool = True
     recovered: int = 0
@@ -80,6 +84,9 @@ class Tenant:
     published: dict[str, str] = field(default_factory=dict)
     publication: Publication | None = None
     ready: bool = False
+    #: While a block is being reserved: the newest version of the CA's Secret that was seen, which may be our own.
+    reserving: bool = False
+    noticed: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def learn(self, records: Iterable[Record]) -> None:
@@ -100,6 +107,19 @@ class Authorities:
 
     context: Context
     tenants: dict[str, Tenant] = field(default_factory=dict)
+    #: By namespace and UID: objects that are gone, until the ledger has what their deletion asks for.
+    left: dict[str, dict[str, ClientCertificate | Broken]] = field(default_factory=dict)
+
+    def leave(self, certificate: ClientCertificate | Broken) -> None:
+        """Take in that an object is gone, with or without having been released."""
+        self.left.setdefault(certificate.meta.namespace, {})[certificate.meta.uid] = certificate
+
+    def settle(self, certificates: Mapping[str, ClientCertificate | Broken]) -> None:
+        """Forget objects that are gone and that the ledger has; what was learnt of them meanwhile stays."""
+        for uid, certificate in certificates.items():
+            waiting = self.left.get(certificate.meta.namespace, {})
+            if waiting.get(uid) is certificate:
+                del waiting[uid]
 
     def known(self, namespace: str) -> Tenant | None:
         """Return what is in memory of the namespace's present life."""
@@ -169,14 +189,19 @@ class Authorities:
                 tenant.obstacle.message if tenant.obstacle is not None else "The CA of the namespace is gone."
             )
         first = tenant.stored.next_index
+        tenant.reserving, tenant.noticed = True, 0
         try:
             body = await self.context.cluster.replace(reserve(tenant.stored))
         except (ConflictError, NotFoundError):
             await self._load_authority(tenant)
             return
+        finally:
+            tenant.reserving = False
         tenant.stored = read_stored([body], tenant.namespace)
         self.context.world.observe(Kind.SECRET, body, answer=True)
         tenant.free = range(first, first + INDEX_BLOCK)
+        if tenant.noticed > int(body["metadata"]["resourceVersion"]):
+            self.secret_changed(tenant.namespace, gone=False)
 
     async def _raise_mark(self, tenant: Tenant) -> None:
         """Keep the mark of reserved indices above all that were given out.

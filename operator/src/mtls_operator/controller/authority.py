@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 
 import structlog
 
@@ -14,7 +15,7 @@ from mtls_operator.cluster import Kind
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities, Tenant
 from mtls_operator.controller.context import Context
-from mtls_operator.controller.holdings import holders
+from mtls_operator.controller.holdings import gone, holders
 from mtls_operator.controller.internal import Internal
 from mtls_operator.pki import Authority, PkiError, read_certificate
 from mtls_operator.plan.authority import bundle_document, proxy_document
@@ -45,6 +46,7 @@ class AuthorityReconciler:
         if world.namespace_uid(namespace) is None:
             self.context.push.withdraw(Scope(namespace, None), names.REVOCATION_FILTER)
             self.authorities.tenants.pop(namespace, None)
+            self.authorities.left.pop(namespace, None)
             self._wake(namespace, world.certificates.of(namespace))
             return None
         if not self._in_use(namespace):
@@ -52,13 +54,15 @@ class AuthorityReconciler:
         tenant = await self.authorities.load(namespace)
         if tenant is None:
             return None
-        renew_identity = await self._identify_proxies(tenant)
         if tenant.authority is None:
+            await self._identify_proxies(tenant)
             tenant.ready = False
             self._wake(namespace, world.certificates.of(namespace))
             return 30.0
+        # Revocations come first: nothing that goes wrong with the other objects may hold one back.
         await self._record(tenant)
         await self._publish(tenant, tenant.authority)
+        renew_identity = await self._identify_proxies(tenant)
         await self.context.ensure(bundle_document(namespace, tenant.authority))
         publication = tenant.publication
         renew_list = (
@@ -70,14 +74,23 @@ class AuthorityReconciler:
         """Say whether a namespace has anything of ours: what was published is kept up when its objects are gone."""
         world = self.context.world
         published = world.written[Kind.CONFIG_MAP].get(namespace, names.REVOCATION_CONFIGMAP)
-        return bool(world.hosts.of(namespace) or world.certificates.of(namespace) or published is not None)
+        left = self.authorities.left.get(namespace)
+        return bool(
+            world.hosts.of(namespace) or world.certificates.of(namespace) or left or published is not None
+        )
 
     async def _record(self, tenant: Tenant) -> None:
         now = self.context.now().replace(microsecond=0)
-        records = due(tenant.ledger, holders(self.context.world, tenant), now=now)
+        world, left = self.context.world, dict(self.authorities.left.get(tenant.namespace, {}))
+        asking = chain(holders(world, tenant), gone(world, tenant, left.values()))
+        records = due(tenant.ledger, asking, now=now)
+        if records:
+            await self.authorities.record(tenant, records)
+        self.authorities.settle(left)
+        for uid in left:
+            tenant.unreported.pop(uid, None)
         if not records:
             return
-        await self.authorities.record(tenant, records)
         _log.info("ledger.recorded", namespace=tenant.namespace, records=len(records))
         self._wake(tenant.namespace, {record.owner.partition("/")[2] for record in records})
 
@@ -155,5 +168,5 @@ class AuthorityReconciler:
         document = proxy_document(
             tenant.namespace, issued.certificate_pem, issued.key_pem, self.internal.ca_pem
         )
-        self.context.world.observe(Kind.SECRET, await self.context.cluster.apply(document), answer=True)
+        self.context.world.observe(Kind.SECRET, await self.context.overwrite(document), answer=True)
         return PROXY_LIFETIME.total_seconds() / 3

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -74,7 +74,9 @@ class CertificateReconciler:
             step = next_step(view)
             await self._keep_former(view, tenant)
             if step is Step.REPORT:
-                return await self._report(view)
+                again = await self._report(view)
+                self._take_off(namespace, name, tenant)
+                return again
             if step is Step.RECORD:
                 if tenant.obstacle is None:
                     self.context.queue.add(keys.authority(namespace))
@@ -86,6 +88,14 @@ class CertificateReconciler:
             if step is Step.RELEASE:
                 return None
         return 1.0
+
+    def _take_off(self, namespace: str, name: str, tenant: Tenant) -> None:
+        """Forget what was issued once the status of the object, as the API server has it, names it."""
+        present = self.context.world.certificates.get(namespace, name)
+        if present is not None:
+            uid, serial = present.meta.uid, present.status.get("serialNumber")
+            if serial in tenant.unreported.get(uid, {}):
+                del tenant.unreported[uid]
 
     async def _perform(
         self, step: Step, view: CertificateView, tenant: Tenant, seen: Written | None
@@ -155,7 +165,8 @@ class CertificateReconciler:
         pods = self.context.world.pods.of(tenant.namespace).values()
         late = self.context.reports.lagging(pods, publication.version)
         named = ", ".join(sorted(pod.name for pod in late)[:3])
-        return not late, f"{len(late)} proxies to acknowledge it ({named})" if late else ""
+        proxies = "1 proxy" if len(late) == 1 else f"{len(late)} proxies"
+        return not late, f"{proxies} to acknowledge it ({named})" if late else ""
 
     def _interesting(self, certificate: ClientCertificate, tenant: Tenant) -> bool:
         """Say whether the ledger can have to follow this object at all."""
@@ -181,12 +192,13 @@ class CertificateReconciler:
         if former and seen is None:
             await self._remember(certificate, tenant, former)
         try:
+            names_wanted = _names(certificate)  # before an index is used up for what can never be signed
             serial = await self.authorities.next_serial(tenant)
-            issued = await self._sign(certificate, authority, serial)
+            issued = await self._sign(certificate, names_wanted, authority, serial)
         except AuthorityUnusableError as error:
             return Obstacle(Reason.CA_MISSING, str(error))
         except PkiError as error:
-            return Obstacle(Reason.INVALID_REQUEST, str(error))
+            return Obstacle(Reason(error.reason.value), str(error))
         document = secret(
             metadata(
                 certificate.meta.namespace,
@@ -200,6 +212,12 @@ class CertificateReconciler:
                 names.CA_KEY: authority.certificate_pem,
             },
         )
+        # From here on it may exist: an object that goes before its status names it still revokes it (G3).
+        tenant.unreported.setdefault(certificate.meta.uid, {})[issued.facts.serial] = issued.facts.not_after
+        present = self.context.world.certificates.get(*certificate.meta.key)
+        if present is None or present.meta.uid != certificate.meta.uid:
+            tenant.unreported.pop(certificate.meta.uid)
+            return None
         try:
             body = await self.context.cluster.create(document)
         except AlreadyExistsError:
@@ -217,11 +235,13 @@ class CertificateReconciler:
         secrets = self.context.world.written[Kind.SECRET]
         return secrets.get(certificate.meta.namespace, certificate.secret_name) is not None
 
-    async def _sign(self, certificate: ClientCertificate, authority: Authority, serial: int) -> Issued:
+    async def _sign(
+        self, certificate: ClientCertificate, wanted: _Names, authority: Authority, serial: int
+    ) -> Issued:
         """Sign; an RSA key takes its time and is made off the event loop."""
         if certificate.algorithm is RequestedAlgorithm.RSA:
-            return await asyncio.to_thread(_sign, certificate, authority, serial, self.context)
-        return _sign(certificate, authority, serial, self.context)
+            return await asyncio.to_thread(_sign, certificate, wanted, authority, serial, self.context)
+        return _sign(certificate, wanted, authority, serial, self.context)
 
     async def _adopt(self, certificate: ClientCertificate) -> Obstacle | None:
         """Look at a Secret of our name that was there already: ours after a crash, or somebody else's."""
@@ -280,6 +300,9 @@ class CertificateReconciler:
             body = {"metadata": {"namespace": certificate.meta.namespace, "name": certificate.meta.name}}
             await self.context.patch_status(Kind.CERTIFICATE, {**body, "status": status}, certificate.status)
             self._announce(certificate, status)
+            if status["state"] in _WAITING:
+                # The last proxy may have acknowledged while this was on its way: nobody would look again.
+                self.context.queue.add(keys.certificate(*certificate.meta.key))
         if view.facts is None:
             return None
         until_end = (view.facts.not_after - view.now).total_seconds()
@@ -344,6 +367,7 @@ class CertificateReconciler:
             await self.context.cluster.patch(Kind.CERTIFICATE, meta.namespace, meta.name, patch)
 
 
+_WAITING = ("PendingRevocation", "PendingReactivation")
 _ANNOUNCED = {
     "Revoked": ("Revoked", "Every proxy refuses the certificate."),
     "Active": ("Restored", "Every proxy accepts the certificate again."),
@@ -351,11 +375,18 @@ _ANNOUNCED = {
 }
 
 
-def _sign(certificate: ClientCertificate, authority: Authority, serial: int, context: Context) -> Issued:
+_Names: TypeAlias = tuple[Subject, SubjectAltNames]
+
+
+def _names(certificate: ClientCertificate) -> _Names:
+    """Return what a certificate is to say of its holder.
+
+    Raises:
+        PkiError: it cannot be said in a certificate.
+    """
     subject = certificate.subject
-    return issue_client(
-        authority,
-        subject=Subject(
+    return (
+        Subject(
             common_name=subject.common_name or "",
             organizations=subject.organizations,
             organizational_units=subject.organizational_units,
@@ -363,12 +394,23 @@ def _sign(certificate: ClientCertificate, authority: Authority, serial: int, con
             localities=subject.localities,
             provinces=subject.provinces,
         ),
-        sans=SubjectAltNames(
+        SubjectAltNames(
             dns_names=certificate.dns_names,
             uris=certificate.uris,
             emails=certificate.emails,
             ip_addresses=certificate.ip_addresses,
         ),
+    )
+
+
+def _sign(
+    certificate: ClientCertificate, wanted: _Names, authority: Authority, serial: int, context: Context
+) -> Issued:
+    subject, alternative_names = wanted
+    return issue_client(
+        authority,
+        subject=subject,
+        sans=alternative_names,
         key=KeySpec(KeyAlgorithm(certificate.algorithm.value), certificate.key_size),
         validity=certificate.validity,
         serial=serial,

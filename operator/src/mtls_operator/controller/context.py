@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from mtls_operator.cluster import Body, Cluster, Kind, NotFoundError
+from mtls_operator.cluster import Body, Cluster, Kind, NotFoundError, RejectedError
 from mtls_operator.controller.keys import Key
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
@@ -55,8 +55,26 @@ class Context:
         seen = self.world.written[kind].get(metadata.get("namespace", ""), metadata["name"])
         if not differs(document, seen.content if seen is not None else None):
             return False
-        self.world.observe(kind, await self.cluster.apply(document), answer=True)
+        self.world.observe(kind, await self.overwrite(document), answer=True)
         return True
+
+    async def overwrite(self, document: Document) -> Body:
+        """Apply an object of ours, in the place of one of that name that cannot be changed.
+
+        Whoever may write in a namespace can mark what we wrote as immutable, or make a Secret of another type before
+        we do. Anything else that the API server refuses leaves what is there.
+        """
+        try:
+            return await self.cluster.apply(document)
+        except RejectedError:
+            kind, metadata = _written_kind(document), document["metadata"]
+            found = await self.cluster.get(kind, metadata.get("namespace"), metadata["name"])
+            if found is None or not (found.get("immutable") or found.get("type") != document.get("type")):
+                raise
+            await self.cluster.delete(
+                kind, metadata.get("namespace"), metadata["name"], uid=found["metadata"]["uid"]
+            )
+        return await self.cluster.apply(document)
 
     async def remove(self, kind: Kind, namespace: str, name: str, *, owner_uid: str) -> None:
         """Delete an object of ours if it is there and belongs to this owner."""

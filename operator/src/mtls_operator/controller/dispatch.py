@@ -12,6 +12,7 @@ from mtls_operator.cluster import Kind
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.world import certificate_of
 from mtls_operator.plan.rollout import Pod
 from mtls_operator.push import DiscoveryServer, Report
 from mtls_operator.push import Pod as PushedPod
@@ -113,6 +114,9 @@ class Dispatch:
             self.discovery.set_namespace(name, world.namespace_uid(name))
         elif kind is Kind.CERTIFICATE:
             self.context.queue.forget(keys.certificate(namespace, name))
+            # Whoever may patch an object can take our finalizer off: its deletion still revokes (G3).
+            self.authorities.leave(certificate_of(body))
+            self.context.queue.add(keys.authority(namespace))
 
     def _namespace_changed(self, name: str) -> None:
         """Queue everything in a namespace: its objects may have been seen before it was, or before its end."""
@@ -163,6 +167,8 @@ class Dispatch:
         namespace, role = metadata["namespace"], labels.get(names.ROLE_LABEL)
         tenant = labels.get(names.NAMESPACE_LABEL, "")
         queue = self.context.queue
+        if role in _OURS_ALONE and namespace != self.context.settings.operator_namespace:
+            return  # labels that a tenant made up: what they name is another namespace's
         if role == "authority":
             if gone or self._foreign(tenant, metadata["resourceVersion"]):
                 self.authorities.secret_changed(tenant, gone=gone)
@@ -185,6 +191,11 @@ class Dispatch:
         tenant = self.authorities.tenants.get(namespace)
         if tenant is None or tenant.stored is None:
             return True
+        if (
+            tenant.reserving
+        ):  # what we just wrote can be seen before we are told: the answer says whose it was
+            tenant.noticed = max(tenant.noticed, int(version))
+            return False
         return int(version) > int(tenant.stored.body["metadata"]["resourceVersion"])
 
     def _owner_changed(self, kind: Kind, namespace: str, metadata: Mapping[str, Any]) -> None:
@@ -196,3 +207,5 @@ class Dispatch:
 
 
 _WAITING = ("PendingRevocation", "PendingReactivation")
+#: Roles of objects that exist in the operator's namespace only.
+_OURS_ALONE = ("authority", "ledger", "webhook")

@@ -5,7 +5,8 @@ What users and tenants can write is not believed beyond what our CA can have giv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from mtls_operator.api.certificate import ClientCertificate, DeletionPolicy, RevocationReason
@@ -24,6 +25,15 @@ def holders(world: World, tenant: Tenant) -> Iterator[Holder]:
         meta = certificate.meta
         if certificate.revoked or meta.deleting or meta.uid in tenant.owned:
             yield holder_of(world, tenant, certificate)
+
+
+def gone(
+    world: World, tenant: Tenant, certificates: Iterable[ClientCertificate | Broken]
+) -> Iterator[Holder]:
+    """Return what objects ask of the ledger that are gone: what a deletion asks, however it came about."""
+    for certificate in certificates:
+        deleted = replace(certificate, meta=replace(certificate.meta, deleting=True))
+        yield holder_of(world, tenant, deleted)
 
 
 def holder_of(world: World, tenant: Tenant, certificate: ClientCertificate | Broken) -> Holder:
@@ -83,7 +93,8 @@ def _serials(world: World, tenant: Tenant, certificate: ClientCertificate | Brok
         for serial, end in found.items()
         if _plausible(serial, tenant)
     }
-    return tenant.owned.get(certificate.meta.uid, {}) | plausible
+    uid = certificate.meta.uid
+    return tenant.owned.get(uid, {}) | tenant.unreported.get(uid, {}) | plausible
 
 
 def _status_end(certificate: ClientCertificate | Broken) -> datetime | None:

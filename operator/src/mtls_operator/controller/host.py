@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -43,9 +44,10 @@ from mtls_operator.plan.host import (
     status_of,
     wanted_files,
 )
-from mtls_operator.plan.hostrules import HostRules, read_last_good, rules_for
+from mtls_operator.plan.hostrules import BrokenRule, HostRules, compile_rule, read_last_good, rules_for
 from mtls_operator.plan.rollout import Files, Pod, Proxy, Rollout, Wanted, roll_out, rules_in_force
 from mtls_operator.push import Scope, Script
+from mtls_operator.rules import RuleError
 
 _log = structlog.get_logger(__name__)
 
@@ -138,6 +140,7 @@ class HostReconciler:
     ) -> tuple[HostView, Serving | None]:
         context = self.context
         namespace, name = host.meta.key
+        await self._compile_rules(namespace)
         state.rules = rules_for(name, context.world.rules.of(namespace).values(), state.last_good)
         serving, troubles = await self._certificate(host, tenant)
         trust, trust_trouble = _trust(host, tenant)
@@ -169,6 +172,14 @@ class HostReconciler:
             serving,
         )
 
+    async def _compile_rules(self, namespace: str) -> None:
+        """Compile what is new, one rule at a time: a namespace with many rules must not hold up the others."""
+        for rule in tuple(self.context.world.rules.of(namespace).values()):
+            if not isinstance(rule, BrokenRule):
+                with contextlib.suppress(RuleError):
+                    compile_rule(rule)
+                await asyncio.sleep(0)
+
     async def _certificate(self, host: Host, tenant: Tenant) -> tuple[Serving | None, tuple[Trouble, ...]]:
         self._watch_sources()
         return await self.serving.of(host, tenant.uid)
@@ -196,7 +207,7 @@ class HostReconciler:
         if seen is not None and host.meta.uid not in seen.owners:
             return Trouble(
                 Reason.CONFIG_CONFLICT,
-                f"ConfigMap {names.host_config(name)} does not belong to this object: delete it.",
+                f"ConfigMap {names.host_config(name)} belongs to another object: delete it.",
             )
         assert state.rules is not None  # noqa: S101 - for the type checker; set by the caller
         epochs = [seen.epoch] if seen is not None and seen.epoch is not None else []

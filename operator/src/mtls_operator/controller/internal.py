@@ -164,7 +164,15 @@ async def load(context: Context) -> Internal:
             return await load(context)
         _log.info("internal.created")
         return Internal(context, authority)
-    authority = load_authority(
-        secret_value(body, names.TLS_CERT_KEY) or b"", Secret(secret_value(body, names.TLS_KEY_KEY) or b"")
-    )
+    try:
+        authority = load_authority(
+            secret_value(body, names.TLS_CERT_KEY) or b"",
+            Secret(secret_value(body, names.TLS_KEY_KEY) or b""),
+        )
+    except PkiError as error:
+        raise PkiError(
+            error.reason,
+            f"Secret {names.INTERNAL_CA_SECRET} in namespace {namespace} is no usable CA: {error} "
+            "Restore it, or delete it for a new one.",
+        ) from error
     return Internal(context, authority)

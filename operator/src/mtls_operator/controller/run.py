@@ -22,7 +22,7 @@ from mtls_operator.controller.authority import AuthorityReconciler
 from mtls_operator.controller.certificate import CertificateReconciler
 from mtls_operator.controller.context import Context, utc_now
 from mtls_operator.controller.dispatch import Dispatch
-from mtls_operator.controller.handlers import registry_for, settings_for
+from mtls_operator.controller.handlers import WATCHED, registry_for, settings_for
 from mtls_operator.controller.health import HealthServer
 from mtls_operator.controller.host import HostReconciler
 from mtls_operator.controller.internal import SERVER_LIFETIME, Internal
@@ -43,6 +43,8 @@ _log = structlog.get_logger(__name__)
 #: Work is due, yet nothing has succeeded for this long: the probe restarts the process.
 STUCK_SECONDS = 300.0
 _GRACE_SECONDS = 3.0
+#: Streams end with the process anyway; proxies come back by themselves.
+_STREAM_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -228,7 +230,8 @@ async def run(settings: Settings) -> int:
     ]
     stopping = asyncio.create_task(stop.wait(), name="signal")
     done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
-    died = [task for task in done if task is not stopping]
+    # Kopf answers signals too, and then returns; a part that fails raises.
+    died = [task for task in done if task.cancelled() or task.exception() is not None]
     for task in died:
         error = None if task.cancelled() else task.exception()
         _log.error("operator.part.died", part=task.get_name(), error=repr(error))
@@ -243,13 +246,22 @@ async def _start(settings: Settings, cluster: KubernetesCluster, stop: asyncio.E
     delay = 0.5
     while not stop.is_set():
         try:
-            return await _unless(stop, build(settings, cluster))
+            return await _unless(stop, _build_when_served(settings, cluster))
         except UnavailableError as error:
             _log.warning("operator.waiting", error=str(error), retry_in=delay)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), timeout=delay)
         delay = min(delay * 2, 15.0)
     return None
+
+
+async def _build_when_served(settings: Settings, cluster: KubernetesCluster) -> Operator:
+    """Build the operator once every kind is served: kopf looks only once, and never watches what is missing then."""
+    missing = await cluster.unserved(WATCHED)
+    if missing:
+        kinds = ", ".join(kind.kind for kind in missing)
+        raise UnavailableError(f"the API server does not serve {kinds} yet: are the definitions installed?")
+    return await build(settings, cluster)
 
 
 async def _unless(stop: asyncio.Event, building: Coroutine[Any, Any, Operator]) -> Operator | None:
@@ -285,7 +297,7 @@ async def _stop(operator: Operator, health: HealthServer, parts: list[asyncio.Ta
     for task in parts:
         task.cancel()
     await asyncio.gather(*parts, return_exceptions=True)
-    await asyncio.to_thread(operator.discovery.stop, _GRACE_SECONDS)
+    await asyncio.to_thread(operator.discovery.stop, _STREAM_SECONDS)
     await health.stop()
     await operator.status_port.close()
     await operator.cluster.close()

@@ -28,6 +28,7 @@ from mtls_operator.pki import (
     random_serial,
     read_certificate,
 )
+from mtls_operator.pki import Reason as PkiReason
 from mtls_operator.plan.authority import labels_of
 from mtls_operator.plan.host import Serving, Trouble
 from mtls_operator.plan.objects import metadata, secret, secret_value
@@ -114,14 +115,18 @@ class ServingCertificates:
             return None, (
                 Trouble(
                     Reason.INVALID_SECRET,
-                    f"Secret {name} has no {names.TLS_CERT_KEY} and {names.TLS_KEY_KEY}.",
+                    f"Secret {name} needs both {names.TLS_CERT_KEY} and {names.TLS_KEY_KEY}: write a "
+                    "kubernetes.io/tls Secret.",
                 ),
             )
         problems = check_server_pair(
             serving.certificate_pem, serving.key_pem, host.hostnames, now=self.context.now()
         )
         troubles = tuple(
-            Trouble(_REASONS.get(problem.reason.value, Reason.INVALID_SERVING_CERTIFICATE), problem.message)
+            Trouble(
+                _REASONS.get(problem.reason.value, Reason.INVALID_SERVING_CERTIFICATE),
+                f"Secret {name}: {problem.message}",
+            )
             for problem in problems
         )
         usable = all(trouble.reason in _STILL_SERVED for trouble in troubles)
@@ -156,7 +161,7 @@ class ServingCertificates:
         context = self.context
         operator_namespace, name = context.settings.operator_namespace, names.serving_ca_secret(namespace)
         body = await context.cluster.get(Kind.SECRET, operator_namespace, name)
-        if body is not None and body["metadata"]["labels"].get(names.NAMESPACE_UID_LABEL) != namespace_uid:
+        if body is not None and _life_of(body) != namespace_uid:
             await context.cluster.delete(Kind.SECRET, operator_namespace, name, uid=body["metadata"]["uid"])
             body = None
         if body is None:
@@ -191,6 +196,18 @@ class ServingCertificates:
             if body is None:
                 raise
             return body
+
+
+def _life_of(body: Body) -> str:
+    """Return the UID of the namespace that a serving CA was made for.
+
+    Raises:
+        PkiError: it does not say so, and a CA that clients may trust is not replaced on a guess.
+    """
+    uid = (body["metadata"].get("labels") or {}).get(names.NAMESPACE_UID_LABEL)
+    if not uid:
+        raise PkiError(PkiReason.NOT_AN_AUTHORITY, f"its label {names.NAMESPACE_UID_LABEL} is missing.")
+    return str(uid)
 
 
 def _read(body: Body) -> Serving | None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, fields
 
 from mtls_operator.api import names
 
+_LAST_PORT = 65_535
+_MOST_WORKERS = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -56,7 +59,7 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
     """Read the settings.
 
     Raises:
-        SettingsError: a number is none, or a choice is unknown; the message names the variable.
+        SettingsError: a number is none or out of its range, or a choice is unknown; the message names the variable.
     """
     read = _Read()
     for entry in fields(Settings):
@@ -73,9 +76,13 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
 
 def _number(variable: str, text: str) -> int:
     try:
-        return int(text)
+        number = int(text)
     except ValueError as error:
         raise SettingsError(f"{variable}={text!r} is no number") from error
+    most = _MOST_WORKERS if variable == "MTLS_WORKERS" else _LAST_PORT
+    if not 1 <= number <= most:
+        raise SettingsError(f"{variable}={text!r} is not between 1 and {most}")
+    return number
 
 
 def _require(value: str, known: tuple[str, ...], variable: str) -> None:

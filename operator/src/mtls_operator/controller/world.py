@@ -185,7 +185,7 @@ def _parse(kind: Kind, body: Mapping[str, Any]) -> Any:
     parsers: dict[Kind, Callable[[Mapping[str, Any]], Any]] = {
         Kind.NAMESPACE: _namespace,
         Kind.HOST: _host,
-        Kind.CERTIFICATE: _certificate,
+        Kind.CERTIFICATE: certificate_of,
         Kind.RULE: _rule,
         Kind.POD: _pod,
     }
@@ -209,7 +209,8 @@ def _host(body: Mapping[str, Any]) -> Host | Broken:
         return Broken(parse_meta(body), str(error), body.get("status") or {})
 
 
-def _certificate(body: Mapping[str, Any]) -> ClientCertificate | Broken:
+def certificate_of(body: Mapping[str, Any]) -> ClientCertificate | Broken:
+    """Read a ClientCertificate, or why it cannot be read."""
     try:
         return parse_certificate(body)
     except InvalidSpec as error:

@@ -51,11 +51,6 @@ def discovered_script(name: str, mounted: str) -> Json:
     }
 
 
-def static_script(name: str, script: str) -> Json:
-    """Return a Lua filter with its script inline: how a script is checked by the real proxy beforehand."""
-    return extension(name, LUA, {"stat_prefix": name, "default_source_code": {"inline_string": script}})
-
-
 def gate() -> Json:
     """Return the native filter that denies unless the rules script decided to allow."""
     decided = {"filter_state": {"key": DECISION, "string_match": {"exact": "allow"}}}

@@ -28,7 +28,6 @@ from mtls_operator.pki.revocation import (
     Revocation,
     RevocationReason,
     bitmap,
-    bitmap_indices,
     merge,
     revoked_json,
 )
@@ -68,7 +67,6 @@ __all__ = [
     "Subject",
     "SubjectAltNames",
     "bitmap",
-    "bitmap_indices",
     "check_server_pair",
     "covers",
     "format_serial",

@@ -107,17 +107,6 @@ def bitmap(indices: Iterable[int], *, limit: int = BITMAP_LIMIT) -> bytes:
     return bytes(bits)
 
 
-def bitmap_indices(bits: bytes) -> tuple[int, ...]:
-    """Return the indices set in a bitmap, ascending: the inverse of `bitmap`."""
-    return tuple(
-        8 * position + bit
-        for position, byte in enumerate(bits)
-        if byte
-        for bit in range(8)
-        if byte >> bit & 1
-    )
-
-
 def revoked_json(revocations: Iterable[Revocation], *, epoch: int, issuer: CertificateFacts) -> str:
     """Return the list for people and tools: one line per certificate, sorted by serial."""
     head = json.dumps({"issuer": {"subject": issuer.subject, "ski": issuer.ski}, "epoch": epoch})

@@ -78,9 +78,13 @@ class HostRules:
 
 
 @lru_cache(maxsize=4096)
-def _compile(text: str, limits: Limits) -> tuple[Expression, LuaCode]:
-    expression = parse(text, limits=limits)
-    return expression, to_lua(expression)
+def _compile(text: str, limits: Limits) -> tuple[Expression, LuaCode] | RuleError:
+    """Return the mistake rather than raise it: what does not compile costs as much, and is looked at as often."""
+    try:
+        expression = parse(text, limits=limits)
+        return expression, to_lua(expression)
+    except RuleError as mistake:
+        return mistake.with_traceback(None)
 
 
 def compile_rule(rule: Rule) -> tuple[Expression, LuaCode]:
@@ -91,7 +95,10 @@ def compile_rule(rule: Rule) -> tuple[Expression, LuaCode]:
     Raises:
         RuleError: with position, caret and hint.
     """
-    return _compile(effective_text(rule), PRODUCT_LIMITS if rule.match is None else GENERATED_LIMITS)
+    compiled = _compile(effective_text(rule), PRODUCT_LIMITS if rule.match is None else GENERATED_LIMITS)
+    if isinstance(compiled, RuleError):
+        raise compiled.with_traceback(None)
+    return compiled
 
 
 def effective_text(rule: Rule) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from mtls_operator.api import names
 from mtls_operator.api.reason import Reason
 from mtls_operator.api.timestamp import format_timestamp
 
@@ -115,19 +116,22 @@ def roll_out(wanted: Wanted, proxies: Sequence[Proxy]) -> Rollout:
 
 def _verdict(wanted: Wanted, counted: Sequence[Proxy]) -> tuple[Reason | None, str]:
     if not counted:
-        return Reason.NO_PODS, "No pod with the label of this host is running: label the workload's pods."
+        return (
+            Reason.NO_PODS,
+            f"No running pod has the label {names.HOST_LABEL} with this host's name: set it in the pod template.",
+        )
     bare = [proxy for proxy in counted if not proxy.pod.injected]
     if bare:
         return (
             Reason.PODS_WITHOUT_PROXY,
-            f"Without the sidecar and so not protected: {_named(bare)}; delete it, its replacement gets one.",
+            f"Without the sidecar and so not protected: {_named(bare)}. Delete it: its replacement gets one.",
         )
     for proxy in counted:
         for state, version in ((proxy.rules, wanted.rules), (proxy.revocation, wanted.revocation)):
             if state is not None and state.connected and state.error and state.version != version:
                 return Reason.PROXY_REJECTED, f"Pod {proxy.pod.name} refused the configuration: {state.error}"
     away = [proxy for proxy in counted if not proxy.connected]
-    lost = [proxy for proxy in away if proxy.rules is not None or proxy.revocation is not None]
+    lost = [proxy for proxy in away if _lost(proxy)]
     if lost:
         return (
             Reason.PROXY_DISCONNECTED,
@@ -167,9 +171,13 @@ def _missing(proxy: Proxy, wanted: Wanted) -> str:
     return "the current " + " and ".join(words[part] for part in late) + " (files take up to two minutes)"
 
 
+def _lost(proxy: Proxy) -> list[StreamState]:
+    """Return the streams that were there and have ended; one that has not come yet is not lost."""
+    return [state for state in (proxy.rules, proxy.revocation) if state is not None and not state.connected]
+
+
 def _since(lost: Sequence[Proxy]) -> str:
-    times = [state.since for proxy in lost for state in (proxy.rules, proxy.revocation) if state is not None]
-    return format_timestamp(min(times))
+    return format_timestamp(min(state.since for proxy in lost for state in _lost(proxy)))
 
 
 def _named(proxies: Sequence[Proxy]) -> str:

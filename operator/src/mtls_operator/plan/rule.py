@@ -44,7 +44,7 @@ def status_of(view: RuleView) -> dict[str, Any]:
     """Return the whole status of a rule."""
     meta = view.rule.meta
     accepted, preview, warnings = _accepted(view)
-    deployed = _deployed(view, meta)
+    deployed = _deployed(view, meta, compiles=accepted.status is True)
     conditions = [accepted, deployed]
     conditions.append(
         ready(conditions, [ConditionType.ACCEPTED, ConditionType.DEPLOYED], message=deployed.message)
@@ -83,19 +83,27 @@ def _refused(meta: Meta, reason: Reason, error: str, hosts: Sequence[OnHost]) ->
     return Condition(ConditionType.ACCEPTED, False, reason, f"{error}\n{consequence}", meta.generation)
 
 
-def _deployed(view: RuleView, meta: Meta) -> Condition:
+def _deployed(view: RuleView, meta: Meta, *, compiles: bool) -> Condition:
     def condition(reason: Reason, message: str, *, status: bool) -> Condition:
         return Condition(ConditionType.DEPLOYED, status, reason, message, meta.generation)
 
     if view.missing:
         named = ", ".join(sorted(view.missing))
         return condition(
-            Reason.HOST_NOT_FOUND, f"There is no MTLSHost {named} in this namespace.", status=False
+            Reason.HOST_NOT_FOUND,
+            f"There is no MTLSHost {named} in this namespace: create it, or mend spec.hostRefs.",
+            status=False,
         )
     if not view.hosts:
-        return condition(Reason.NO_HOSTS, "The namespace has no MTLSHost to apply to.", status=False)
+        return condition(Reason.NO_HOSTS, "The namespace has no MTLSHost yet: create one.", status=False)
     if isinstance(view.rule, Rule) and not view.rule.enabled:
         return condition(Reason.DISABLED, "The rule is disabled and decides nothing.", status=True)
+    if not compiles and all(on.standing is Standing.NONE for on in view.hosts):
+        return condition(
+            Reason.RULE_NEVER_COMPILED,
+            "No version of it has ever compiled, so none is in force: see condition Accepted.",
+            status=False,
+        )
     late = sorted(on.host for on in view.hosts if not on.deployed)
     if late:
         first = next(on for on in view.hosts if on.host == late[0])
@@ -105,7 +113,9 @@ def _deployed(view: RuleView, meta: Meta) -> Condition:
     stale = any(on.standing is not Standing.CURRENT for on in view.hosts)
     if stale:
         return condition(
-            Reason.LAST_GOOD_IN_FORCE, "The last good version is in force, not this one.", status=False
+            Reason.LAST_GOOD_IN_FORCE,
+            "The last good version is in force, not this one: see condition Accepted.",
+            status=False,
         )
     return condition(
         Reason.DEPLOYED,

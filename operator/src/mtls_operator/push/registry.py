@@ -312,7 +312,7 @@ class Registry:
         try:
             self._on_report(report)
         except Exception:
-            log.exception("report not taken", pod=report.pod.name, namespace=report.pod.namespace)
+            log.exception("report.lost", pod=report.pod.name, namespace=report.pod.namespace)
 
     def _slot(self, session: Session) -> Slot | None:
         tenant = self._tenants.get(session.identity.namespace)

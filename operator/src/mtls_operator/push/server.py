@@ -193,7 +193,7 @@ class DiscoveryServer:
             try:
                 change()
             except Exception:
-                log.exception("a change was not taken")
+                log.exception("discovery.change.lost")
 
     async def _serve(self, rotation: Rotation, bound: Future[int]) -> None:
         server = grpc.aio.server(options=server_options(self._limits))

@@ -135,7 +135,7 @@ class Streams:
         def ended(_: asyncio.Task[None]) -> None:
             self._operations.discard(task)
             if not task.cancelled() and task.exception() is not None:
-                log.debug("stream broken", error=str(task.exception()))
+                log.debug("stream.broken", error=str(task.exception()))
             stream.awake.set()
 
         task.add_done_callback(ended)
@@ -173,8 +173,11 @@ def service(streams: Streams) -> Any:
 
 async def _abort(context: Any, close: Close) -> None:
     if close.code is not Code.DONE:
-        tell = log.debug if close.code in _ORDINARY else log.info
-        tell("stream ended", code=close.code.value, reason=close.message, peer=context.peer())
+        facts = {"code": close.code.value, "reason": close.message, "peer": context.peer()}
+        if close.code in _ORDINARY:
+            log.debug("stream.ended", **facts)
+        else:
+            log.info("stream.ended", **facts)
         await context.abort(grpc.StatusCode[close.code.value], close.message)
 
 

@@ -53,6 +53,7 @@ SERVER_PORT: Final = "cf.edge.server_port"
 _HEADERS: Final = frozenset({"http.request.headers", "http.request.headers.names"})
 _EXACT: Final = frozenset({Operator.EQ, Operator.NE, Operator.IN})
 _DECODED_ESCAPE: Final = re.compile(rb"%(?:2[d-fD-F]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[cCfF]|7[eE])")
+_LOWER_ESCAPE: Final = re.compile(rb"%(?:[a-f][0-9A-Fa-f]|[0-9A-F][a-f])")
 _MAX_WARNINGS: Final = 32
 _MAX_SHOWN: Final = 80
 _DELETE: Final = 0x7F
@@ -221,6 +222,10 @@ _PATH_REASONS: Final[tuple[tuple[Callable[[bytes], bool], str], ...]] = (
         "blanks and characters outside ASCII arrive percent-encoded",
     ),
     (lambda path: b"\\" in path, "backslashes are turned into slashes before rules see the path"),
+    (
+        lambda path: _LOWER_ESCAPE.search(path) is not None,
+        "escapes are in upper case before rules see the path",
+    ),
     (
         lambda path: _DECODED_ESCAPE.search(path) is not None,
         "escapes of plain characters and slashes are decoded before rules see the path",

@@ -18,7 +18,6 @@ from mtls_operator.rules.tree import Address
 from mtls_operator.rules.types import BOOL, BYTES, INT, IP, Container, Kind, Type
 
 Data: TypeAlias = bool | int | bytes | Address | list["Data"] | dict[bytes, "Data"]
-Scalar: TypeAlias = bool | int | bytes | Address
 
 _DEFAULTS: Final[dict[str, object]] = {
     "cf.edge.server_ip": "198.51.100.1",

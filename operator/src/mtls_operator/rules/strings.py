@@ -29,7 +29,6 @@ class Text:
     """A string literal: its bytes, and the characters between its quotes as they stand in the text."""
 
     value: bytes
-    raw: bool
     inner: str
 
 
@@ -84,7 +83,7 @@ def _quoted(cursor: Cursor) -> Text:
             cursor.position += 1
     inner = cursor.source[start : cursor.position]
     cursor.position += 1
-    return Text(bytes(value), raw=False, inner=inner)
+    return Text(bytes(value), inner)
 
 
 def _escape(cursor: Cursor) -> bytes:
@@ -133,7 +132,7 @@ def _raw(cursor: Cursor) -> Text:
         )
     cursor.position = end + 1 + len(hashes)
     inner = cursor.source[start:end]
-    return Text(inner.encode(), raw=True, inner=inner)
+    return Text(inner.encode(), inner)
 
 
 def wildcard(cursor: Cursor) -> Pattern:

@@ -70,20 +70,19 @@ local function evaluate(request, matched)
   return nil
 end
 
--- A path with parameters is judged in both readings; a Block in either of them counts.
+-- A path is judged in every reading that it has; a Block in any of them counts.
 local function verdict(request, matched)
   local rule = evaluate(request, matched)
   if rule ~= nil and rule.action == "block" then
     return rule
   end
-  local other = paths.without_parameters(request.path)
-  if other == nil or other == request.path then
-    return rule
-  end
-  local reading = setmetatable({ path = other }, { __index = request })
-  local second = evaluate(reading, matched)
-  if second ~= nil and second.action == "block" then
-    return second
+  local readings = paths.readings(request.path)
+  for position = 1, #readings do
+    local reading = setmetatable({ path = readings[position] }, { __index = request })
+    local other = evaluate(reading, matched)
+    if other ~= nil and other.action == "block" then
+      return other
+    end
   end
   return rule
 end
@@ -114,10 +113,12 @@ end
 return function(handle)
   local headers, info = handle:headers(), handle:streamInfo()
   -- CONNECT has no path.
-  local path, query = (headers:get(":path") or ""):match("^([^?]*)%??(.*)$")
-  if not paths.plain(path) then
+  local target = headers:get(":path") or ""
+  local sent, query = target:match("^([^?]*)%??(.*)$")
+  if not paths.plain(sent) then
     refuse(handle, info, "malformed", "400", '{"error":"malformed path"}\n')
   end
+  local path = paths.canonical(sent)
   if path == READY then
     ready(handle, headers, info)
   end
@@ -129,6 +130,9 @@ return function(handle)
   end
   if host ~= authority then
     headers:replace(":authority", host)
+  end
+  if path ~= sent then
+    headers:replace(":path", path .. target:sub(#sent + 1))
   end
 
   local request = {

@@ -61,6 +61,9 @@ local _ = (function(...)
 local name, epoch, mounted, decide = ...
 
 local CHECK_SECONDS = 2
+-- An epoch is a time. The operator takes none for its own that is more than 3650 days ahead, and so publishes
+-- nothing above it: a proxy that had followed such a file would keep it although the file is put right.
+local FARTHEST_SECONDS = 3649 * 86400
 local HEADER = "^%-%- " .. name:gsub("%p", "%%%0") .. " (%d+)"
 
 local current, running = decide, epoch
@@ -96,7 +99,7 @@ local function follow(handle)
   end
   local title = file:read("*l") or ""
   local newer = tonumber(title:match(HEADER))
-  if newer == nil or newer <= running or newer == refused then
+  if newer == nil or newer <= running or newer == refused or newer > (os.time() + FARTHEST_SECONDS) * 1000 then
     file:close()
     return
   end

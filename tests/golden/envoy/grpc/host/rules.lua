@@ -798,20 +798,19 @@ local function evaluate(request, matched)
   return nil
 end
 
--- A path with parameters is judged in both readings; a Block in either of them counts.
+-- A path is judged in every reading that it has; a Block in any of them counts.
 local function verdict(request, matched)
   local rule = evaluate(request, matched)
   if rule ~= nil and rule.action == "block" then
     return rule
   end
-  local other = paths.without_parameters(request.path)
-  if other == nil or other == request.path then
-    return rule
-  end
-  local reading = setmetatable({ path = other }, { __index = request })
-  local second = evaluate(reading, matched)
-  if second ~= nil and second.action == "block" then
-    return second
+  local readings = paths.readings(request.path)
+  for position = 1, #readings do
+    local reading = setmetatable({ path = readings[position] }, { __index = request })
+    local other = evaluate(reading, matched)
+    if other ~= nil and other.action == "block" then
+      return other
+    end
   end
   return rule
 end
@@ -842,10 +841,12 @@ end
 return function(handle)
   local headers, info = handle:headers(), handle:streamInfo()
   -- CONNECT has no path.
-  local path, query = (headers:get(":path") or ""):match("^([^?]*)%??(.*)$")
-  if not paths.plain(path) then
+  local target = headers:get(":path") or ""
+  local sent, query = target:match("^([^?]*)%??(.*)$")
+  if not paths.plain(sent) then
     refuse(handle, info, "malformed", "400", '{"error":"malformed path"}\n')
   end
+  local path = paths.canonical(sent)
   if path == READY then
     ready(handle, headers, info)
   end
@@ -857,6 +858,9 @@ return function(handle)
   end
   if host ~= authority then
     headers:replace(":authority", host)
+  end
+  if path ~= sent then
+    headers:replace(":path", path .. target:sub(#sent + 1))
   end
 
   local request = {
@@ -893,16 +897,52 @@ end)(config, rules, facts_of, (function(...)
 -- Envoy has normalised the path before: dot segments, escapes of plain characters, repeated and escaped slashes,
 -- backslashes. What it leaves alone are parameters of segments ("/admin;v=1", RFC 3986, 3.3): some applications
 -- route by the whole segment, others drop the parameters first and then remove dot segments ("/x/..;/admin").
+-- And escapes of delimiters ("/v1/x%3Acancel"): most applications decode them before they route.
+local char = string.char
+
+-- Printable characters that Envoy leaves escaped, but for those that would change the structure of the path.
+local DELIMITERS = "[!\"$&-,:-<=>@%[%]^`{|}]"
+-- Two-, three- and four-byte forms of characters that have a shorter one (RFC 3629, 3): old decoders read "/" in
+-- "%C0%AF".
+local OVERLONG = { "%%[cC][01]%%[89aAbB]%x", "%%[eE]0%%[89]%x", "%%[fF]0%%8%x" }
 local PARAMETERS = { ";.*$", "%%3[bB].*$" }
+
+local function overlong(path)
+  for position = 1, #OVERLONG do
+    if path:find(OVERLONG[position]) then
+      return true
+    end
+  end
+  return false
+end
 
 -- Whether every reader agrees what the path is: it starts with a slash and has no fragment, backslash, blank
 -- or control character. Control characters are refused in their escaped form too: no path has one, and some
--- applications match up to them.
+-- applications match up to them. A percent sign begins an escape of two digits: some applications read "%u0061".
 local function plain(path)
   return path:find("^/") ~= nil
     and not path:find("[%c%s#\\\127]")
     and not path:find("%%[01]%x")
     and not path:find("%%7[fF]")
+    and not path:find("%%%X")
+    and not path:find("%%%x%X")
+    and not path:find("%%%x?$")
+    and not overlong(path)
+end
+
+-- The path with its escapes in upper case: both cases mean the same (RFC 3986, 6.2.2.1), and rules compare bytes.
+local function canonical(path)
+  return (path:gsub("%%%x%x", string.upper))
+end
+
+local function delimiter(digits)
+  local character = char(tonumber(digits, 16))
+  return character:find(DELIMITERS) and character or nil
+end
+
+-- The path of an application that decodes delimiters before it routes.
+local function decoded(path)
+  return (path:gsub("%%(%x%x)", delimiter))
 end
 
 -- The path of an application that drops parameters, or nil when there are none.
@@ -930,7 +970,23 @@ local function without_parameters(path)
   return result
 end
 
-return { plain = plain, without_parameters = without_parameters }
+-- The other paths that an application may read in a canonical one, each once.
+local function readings(path)
+  local found, seen = {}, { [path] = true }
+  local function add(reading)
+    if reading ~= nil and not seen[reading] then
+      seen[reading] = true
+      found[#found + 1] = reading
+    end
+  end
+  local characters = decoded(path)
+  add(characters)
+  add(without_parameters(path))
+  add(without_parameters(characters))
+  return found
+end
+
+return { plain = plain, canonical = canonical, readings = readings, without_parameters = without_parameters }
 end)())
 local _ = (function(...)
 -- Which script decides: this one, or the mounted file of the same name, whichever has the higher epoch.
@@ -942,6 +998,9 @@ local _ = (function(...)
 local name, epoch, mounted, decide = ...
 
 local CHECK_SECONDS = 2
+-- An epoch is a time. The operator takes none for its own that is more than 3650 days ahead, and so publishes
+-- nothing above it: a proxy that had followed such a file would keep it although the file is put right.
+local FARTHEST_SECONDS = 3649 * 86400
 local HEADER = "^%-%- " .. name:gsub("%p", "%%%0") .. " (%d+)"
 
 local current, running = decide, epoch
@@ -977,7 +1036,7 @@ local function follow(handle)
   end
   local title = file:read("*l") or ""
   local newer = tonumber(title:match(HEADER))
-  if newer == nil or newer <= running or newer == refused then
+  if newer == nil or newer <= running or newer == refused or newer > (os.time() + FARTHEST_SECONDS) * 1000 then
     file:close()
     return
   end
