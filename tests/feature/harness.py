@@ -21,12 +21,13 @@ from tests.support.fake_cluster import Crash, FakeClient, FakeCluster, Write
 from mtls_operator.api import names
 from mtls_operator.cluster import Body, Kind
 from mtls_operator.controller import internal, keys
-from mtls_operator.controller.authorities import Authorities, Tenant
+from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.dispatch import Dispatch
 from mtls_operator.controller.handlers import WATCHED
 from mtls_operator.controller.host import HostReconciler
 from mtls_operator.controller.keys import Key
+from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
@@ -34,6 +35,7 @@ from mtls_operator.controller.reports import Reports
 from mtls_operator.controller.run import _reconcilers
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
+from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.workers import Workers, interval_of
 from mtls_operator.controller.world import World
 from mtls_operator.envoy import version_of
@@ -264,7 +266,7 @@ class Lab:
         discovery = Discovery(on_publish=self._offered)
         context.push = discovery
         own = await internal.load(context)
-        authorities = Authorities(context)
+        authorities = Authorities(context, Ledgers(context))
         dispatch = Dispatch(context, authorities, discovery)  # type: ignore[arg-type]  # the part that it uses
         serving = ServingCertificates(context)
         hosts = HostReconciler(context, authorities, serving, Watches(), StatusPort(self))  # type: ignore[arg-type]

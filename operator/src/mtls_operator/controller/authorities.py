@@ -1,15 +1,13 @@
 """The CAs in memory: loaded once, with the ledger and the indices that go with them.
 
-Writes are fenced: an index block is reserved by replacing the CA's Secret at exactly the version read, and a ledger
-page likewise, so that a second operator (or a stale one) cannot use an index twice or lose a revocation.
+Writes are fenced: an index block is reserved by replacing the CA's Secret at exactly the version read, so that a
+second operator (or a stale one) cannot use an index twice.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import structlog
 
@@ -18,11 +16,12 @@ from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.reason import Reason
 from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind, NotFoundError
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.ledgers import Ledgers
+from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken
 from mtls_operator.pki import (
     AUTHORITY_ENTROPY,
     SERIAL_ENTROPY,
-    Authority,
     has_index,
     index_of,
     is_issued_by,
@@ -39,7 +38,6 @@ from mtls_operator.plan.authority import (
     Stored,
     authority_document,
     generation_of,
-    page_document,
     page_number,
     read_stored,
     reserve,
@@ -47,58 +45,9 @@ from mtls_operator.plan.authority import (
     without_data,
 )
 from mtls_operator.plan.certificate import Obstacle
-from mtls_operator.plan.ledger import RECORDS_KEY, Record, append, decode, latest
-from mtls_operator.plan.published import Publication, recover, still_signed
 
 _log = structlog.get_logger(__name__)
 _RESERVE_TRIES = 5
-
-
-@dataclass(slots=True)
-class Page:
-    """A page of the ledger as it was read or written last."""
-
-    number: int
-    text: str
-    version: str
-
-
-@dataclass(slots=True)
-class Tenant:
-    """What the operator holds for one life of a tenant namespace."""
-
-    namespace: str
-    uid: str
-    stored: Stored | None = None
-    obstacle: Obstacle | None = None
-    free: range = range(0)
-    ledger: dict[str, Record] = field(default_factory=dict)
-    owned: dict[str, dict[str, datetime]] = field(default_factory=dict)
-    #: As ``owned``: what was issued and is in no status yet.
-    unreported: dict[str, dict[str, datetime]] = field(default_factory=dict)
-    pages: list[Page] = field(default_factory=list)
-    pages_stale: bool = True
-    recovered: int = 0
-    damaged: tuple[str, ...] = ()
-    mark: int = 0
-    published: dict[str, str] = field(default_factory=dict)
-    publication: Publication | None = None
-    ready: bool = False
-    #: While a block is being reserved: the newest version of the CA's Secret that was seen, which may be our own.
-    reserving: bool = False
-    noticed: int = 0
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def learn(self, records: Iterable[Record]) -> None:
-        """Take in records of the ledger; ``owned`` has the serial numbers and their ends by the owner's UID."""
-        for record in records:
-            self.ledger[record.serial] = record
-            self.owned.setdefault(record.owner_uid, {})[record.serial] = record.not_after
-
-    @property
-    def authority(self) -> Authority | None:
-        """The CA, when there is a usable one."""
-        return self.stored.authority if self.stored is not None else None
 
 
 @dataclass(slots=True)
@@ -106,6 +55,7 @@ class Authorities:
     """All tenants, by namespace."""
 
     context: Context
+    ledgers: Ledgers
     tenants: dict[str, Tenant] = field(default_factory=dict)
     #: By namespace and UID: objects that are gone, until the ledger has what their deletion asks for.
     left: dict[str, dict[str, ClientCertificate | Broken]] = field(default_factory=dict)
@@ -145,7 +95,7 @@ class Authorities:
             if not tenant.ready:
                 await self._load_authority(tenant)
             if tenant.pages_stale:
-                await self._load_ledger(tenant)
+                await self.ledgers.load(tenant)
             await self._raise_mark(tenant)
         return tenant
 
@@ -295,109 +245,6 @@ class Authorities:
         for certificate in world.certificates.of(tenant.namespace).values():
             if certificate.status.get("serialNumber"):
                 return f"ClientCertificate {certificate.meta.name} was issued by one"
-        if await self._pages(tenant):
+        if await self.ledgers.pages(tenant):
             return "its ledger of revocations exists"
         return ""
-
-    async def _pages(self, tenant: Tenant) -> list[Page]:
-        bodies = await self.context.cluster.list(
-            Kind.CONFIG_MAP,
-            self.context.settings.operator_namespace,
-            labels=selector("ledger", tenant.namespace, tenant.uid),
-        )
-        pages = []
-        for body in bodies:
-            number = page_number(body["metadata"]["name"], tenant.namespace)
-            if number is not None:
-                text = str((body.get("data") or {}).get(RECORDS_KEY, ""))
-                pages.append(Page(number, text, body["metadata"]["resourceVersion"]))
-        return sorted(pages, key=lambda page: page.number)
-
-    async def _load_ledger(self, tenant: Tenant) -> None:
-        """Read the ledger; what memory or the signed, published list knows beyond it is written back."""
-        tenant.pages_stale = False
-        try:
-            await self._take_ledger(tenant)
-        except BaseException:
-            tenant.pages_stale = True
-            raise
-
-    async def _take_ledger(self, tenant: Tenant) -> None:
-        tenant.pages = await self._pages(tenant)
-        records: list[Record] = []
-        damaged: list[str] = []
-        for page in tenant.pages:
-            read, lines = decode(page.text)
-            records += read
-            name = names.ledger_page(tenant.namespace, page.number)
-            damaged += [f"{name} line {line}" for line in lines]
-        tenant.damaged = tuple(damaged)
-        stored = latest(records)
-        lost = [record for serial, record in tenant.ledger.items() if not _covers(stored.get(serial), record)]
-        tenant.ledger, tenant.owned = {}, {}
-        tenant.learn([*stored.values(), *lost])
-        if tenant.authority is not None:
-            lost += await self._lost_to_a_rollback(tenant, tenant.authority)
-        if lost:
-            tenant.recovered += len(lost)
-            _log.error("ledger.rollback", namespace=tenant.namespace, recovered=len(lost))
-            await self._append(tenant, lost)
-
-    async def _lost_to_a_rollback(self, tenant: Tenant, authority: Authority) -> list[Record]:
-        body = await self.context.cluster.get(Kind.CONFIG_MAP, tenant.namespace, names.REVOCATION_CONFIGMAP)
-        tenant.published = {key: str(value) for key, value in ((body or {}).get("data") or {}).items()}
-        listed = still_signed(tenant.published.get(names.CRL_KEY), authority)
-        if listed is None:
-            return []
-        return recover(tenant.ledger, listed.revocations, authority=authority)
-
-    async def record(self, tenant: Tenant, records: Iterable[Record]) -> None:
-        """Append records to the ledger; they count once this returns."""
-        async with tenant.lock:
-            await self._append(tenant, list(records))
-
-    async def _append(self, tenant: Tenant, records: list[Record]) -> None:
-        if not tenant.pages:
-            tenant.pages = await self._pages(tenant)
-        last = tenant.pages[-1] if tenant.pages else Page(await self._first_page(tenant), "", "")
-        try:
-            for offset, text in enumerate(append(last.text, records)):
-                page = last if offset == 0 else Page(last.number + offset, "", "")
-                if text != page.text:
-                    await self._write_page(tenant, page, text)
-        except (ConflictError, AlreadyExistsError, NotFoundError):
-            tenant.pages_stale = True
-            raise
-        tenant.learn(records)
-
-    async def _first_page(self, tenant: Tenant) -> int:
-        """Return a page number that no former life of the namespace has used."""
-        bodies = await self.context.cluster.list(
-            Kind.CONFIG_MAP,
-            self.context.settings.operator_namespace,
-            labels=selector("ledger", tenant.namespace),
-        )
-        numbers = [page_number(body["metadata"]["name"], tenant.namespace) or 0 for body in bodies]
-        return max(numbers, default=0) + 1
-
-    async def _write_page(self, tenant: Tenant, page: Page, text: str) -> None:
-        cluster = self.context.cluster
-        document = page_document(
-            self.context.settings.operator_namespace,
-            tenant.namespace,
-            tenant.uid,
-            page=page.number,
-            text=text,
-            version=page.version,
-        )
-        body = await (cluster.replace(document) if page.version else cluster.create(document))
-        page.text, page.version = text, body["metadata"]["resourceVersion"]
-        if page not in tenant.pages:
-            tenant.pages.append(page)
-
-
-def _covers(stored: Record | None, held: Record) -> bool:
-    """Say whether a stored record says what memory says of a serial number, or something newer."""
-    if stored is None:
-        return False
-    return stored == held or stored.at > held.at

@@ -13,10 +13,11 @@ from mtls_operator.api import names
 from mtls_operator.api.certificate import CertificateState
 from mtls_operator.cluster import Kind
 from mtls_operator.controller import keys
-from mtls_operator.controller.authorities import Authorities, Tenant
+from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import gone, holders
 from mtls_operator.controller.internal import Internal
+from mtls_operator.controller.tenant import Tenant
 from mtls_operator.pki import Authority, PkiError, read_certificate
 from mtls_operator.plan.authority import bundle_document, proxy_document
 from mtls_operator.plan.ledger import due
@@ -85,7 +86,7 @@ class AuthorityReconciler:
         asking = chain(holders(world, tenant), gone(world, tenant, left.values()))
         records = due(tenant.ledger, asking, now=now)
         if records:
-            await self.authorities.record(tenant, records)
+            await self.authorities.ledgers.record(tenant, records)
         self.authorities.settle(left)
         for uid in left:
             tenant.unreported.pop(uid, None)

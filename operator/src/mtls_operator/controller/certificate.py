@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import structlog
 
 from mtls_operator.api import names
 from mtls_operator.api.certificate import ClientCertificate
-from mtls_operator.api.certificate import KeyAlgorithm as RequestedAlgorithm
-from mtls_operator.api.conditions import condition_status, conditions_of, status_differs
+from mtls_operator.api.conditions import condition_status, status_differs
 from mtls_operator.api.reason import ConditionType, Reason
-from mtls_operator.cluster import AlreadyExistsError, Kind, NotFoundError
+from mtls_operator.cluster import Kind, NotFoundError
 from mtls_operator.controller import keys
-from mtls_operator.controller.authorities import Authorities, Tenant
+from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
-from mtls_operator.controller.holdings import holder_of, known
+from mtls_operator.controller.holdings import holder_of
+from mtls_operator.controller.issuer import Issuer, conflict
+from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken, Written
 from mtls_operator.pki import (
-    Authority,
     CertificateFacts,
-    Issued,
-    KeyAlgorithm,
-    KeySpec,
     PkiError,
-    Subject,
-    SubjectAltNames,
     is_signed_by,
-    issue_client,
     read_certificate,
 )
-from mtls_operator.plan.authority import CERTIFICATE_ROLE, AuthorityUnusableError, certificate_owner
 from mtls_operator.plan.certificate import (
     CertificateView,
     Obstacle,
@@ -44,7 +36,6 @@ from mtls_operator.plan.certificate import (
     status_of,
 )
 from mtls_operator.plan.ledger import Entry, Record, due
-from mtls_operator.plan.objects import metadata, secret
 
 _log = structlog.get_logger(__name__)
 _STEPS = 6
@@ -56,6 +47,7 @@ class CertificateReconciler:
 
     context: Context
     authorities: Authorities
+    issuer: Issuer
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """Take the next steps; return in how many seconds to look again by the clock."""
@@ -106,7 +98,7 @@ class CertificateReconciler:
             kept = [name for name in view.certificate.meta.finalizers if name != names.FINALIZER]
             await self._set_finalizers(view.certificate, kept)
         else:
-            return await self._issue(view.certificate, tenant, seen)
+            return await self.issuer.issue(view.certificate, tenant, seen)
         return None
 
     def _view(self, certificate: ClientCertificate, tenant: Tenant) -> tuple[CertificateView, Written | None]:
@@ -140,7 +132,7 @@ class CertificateReconciler:
         if seen is None:
             return None, obstacle
         if certificate.meta.uid not in seen.owners:
-            return None, _conflict(certificate)
+            return None, conflict(certificate)
         ca_pem = tenant.authority.certificate_pem if tenant.authority is not None else ""
         facts, signed = _read(seen.certificate, ca_pem)
         if facts is None or not seen.has_key:
@@ -178,96 +170,11 @@ class CertificateReconciler:
         holder = holder_of(self.context.world, tenant, certificate)
         return bool(due(tenant.ledger, [holder], now=self.context.now()))
 
-    async def _issue(
-        self, certificate: ClientCertificate, tenant: Tenant, seen: Written | None
-    ) -> Obstacle | None:
-        authority = tenant.authority
-        if authority is None:
-            return tenant.obstacle
-        if _was_in_conflict(certificate):
-            conflict = await self._adopt(certificate)
-            if conflict is not None or self._is_there(certificate):
-                return conflict
-        former = str(certificate.status.get("serialNumber") or "")
-        if former and seen is None:
-            await self._remember(certificate, tenant, former)
-        try:
-            names_wanted = _names(certificate)  # before an index is used up for what can never be signed
-            serial = await self.authorities.next_serial(tenant)
-            issued = await self._sign(certificate, names_wanted, authority, serial)
-        except AuthorityUnusableError as error:
-            return Obstacle(Reason.CA_MISSING, str(error))
-        except PkiError as error:
-            return Obstacle(Reason(error.reason.value), str(error))
-        document = secret(
-            metadata(
-                certificate.meta.namespace,
-                certificate.secret_name,
-                role=CERTIFICATE_ROLE,
-                owner=certificate_owner(certificate.meta.name, certificate.meta.uid),
-            ),
-            {
-                names.TLS_CERT_KEY: issued.certificate_pem,
-                names.TLS_KEY_KEY: issued.key_pem,
-                names.CA_KEY: authority.certificate_pem,
-            },
-        )
-        # From here on it may exist: an object that goes before its status names it still revokes it (G3).
-        tenant.unreported.setdefault(certificate.meta.uid, {})[issued.facts.serial] = issued.facts.not_after
-        present = self.context.world.certificates.get(*certificate.meta.key)
-        if present is None or present.meta.uid != certificate.meta.uid:
-            tenant.unreported.pop(certificate.meta.uid)
-            return None
-        try:
-            body = await self.context.cluster.create(document)
-        except AlreadyExistsError:
-            return await self._adopt(certificate)
-        self.context.world.observe(Kind.SECRET, body, answer=True)
-        self.context.recorder.record(
-            names.CERTIFICATE_KIND,
-            certificate.meta,
-            reason=Reason.ISSUED.value,
-            message=f"Issued certificate {issued.facts.serial} into Secret {certificate.secret_name}.",
-        )
-        return None
-
-    def _is_there(self, certificate: ClientCertificate) -> bool:
-        secrets = self.context.world.written[Kind.SECRET]
-        return secrets.get(certificate.meta.namespace, certificate.secret_name) is not None
-
-    async def _sign(
-        self, certificate: ClientCertificate, wanted: _Names, authority: Authority, serial: int
-    ) -> Issued:
-        """Sign; an RSA key takes its time and is made off the event loop."""
-        if certificate.algorithm is RequestedAlgorithm.RSA:
-            return await asyncio.to_thread(_sign, certificate, wanted, authority, serial, self.context)
-        return _sign(certificate, wanted, authority, serial, self.context)
-
-    async def _adopt(self, certificate: ClientCertificate) -> Obstacle | None:
-        """Look at a Secret of our name that was there already: ours after a crash, or somebody else's."""
-        body = await self.context.cluster.get(
-            Kind.SECRET, certificate.meta.namespace, certificate.secret_name
-        )
-        if body is None:
-            return None
-        owners = {owner.get("uid") for owner in body["metadata"].get("ownerReferences") or ()}
-        if certificate.meta.uid not in owners:
-            return _conflict(certificate)
-        self.context.world.observe(Kind.SECRET, body, answer=True)
-        return None
-
     async def _keep_former(self, view: CertificateView, tenant: Tenant) -> None:
         """Record what the status names when somebody put another certificate of ours into the Secret."""
         former = str(view.certificate.status.get("serialNumber") or "")
         if former and view.facts is not None and former != view.facts.serial:
-            await self._remember(view.certificate, tenant, former)
-
-    async def _remember(self, certificate: ClientCertificate, tenant: Tenant, serial: str) -> None:
-        """Record a certificate whose Secret is gone before a new one replaces it: it is still valid."""
-        now = self.context.now().replace(microsecond=0)
-        record = known(tenant, certificate, serial, now=now)
-        if record is not None:
-            await self.authorities.record(tenant, [record])
+            await self.issuer.remember(view.certificate, tenant, former)
 
     async def _set_finalizers(self, certificate: ClientCertificate, finalizers: list[str]) -> None:
         meta = certificate.meta
@@ -375,58 +282,6 @@ _ANNOUNCED = {
 }
 
 
-_Names: TypeAlias = tuple[Subject, SubjectAltNames]
-
-
-def _names(certificate: ClientCertificate) -> _Names:
-    """Return what a certificate is to say of its holder.
-
-    Raises:
-        PkiError: it cannot be said in a certificate.
-    """
-    subject = certificate.subject
-    return (
-        Subject(
-            common_name=subject.common_name or "",
-            organizations=subject.organizations,
-            organizational_units=subject.organizational_units,
-            countries=subject.countries,
-            localities=subject.localities,
-            provinces=subject.provinces,
-        ),
-        SubjectAltNames(
-            dns_names=certificate.dns_names,
-            uris=certificate.uris,
-            emails=certificate.emails,
-            ip_addresses=certificate.ip_addresses,
-        ),
-    )
-
-
-def _sign(
-    certificate: ClientCertificate, wanted: _Names, authority: Authority, serial: int, context: Context
-) -> Issued:
-    subject, alternative_names = wanted
-    return issue_client(
-        authority,
-        subject=subject,
-        sans=alternative_names,
-        key=KeySpec(KeyAlgorithm(certificate.algorithm.value), certificate.key_size),
-        validity=certificate.validity,
-        serial=serial,
-        now=context.now(),
-    )
-
-
-def _was_in_conflict(certificate: ClientCertificate) -> bool:
-    """Say whether the Secret's name was taken when we looked last: then look before using up another index."""
-    return any(
-        condition.get("type") == ConditionType.ISSUED.value
-        and condition.get("reason") == Reason.SECRET_CONFLICT.value
-        for condition in conditions_of(certificate.status)
-    )
-
-
 @lru_cache(maxsize=2048)
 def _read(certificate_pem: str, ca_pem: str) -> tuple[CertificateFacts | None, bool]:
     """Return a certificate's facts (None: it cannot be read), and whether the CA signed it; each is read once."""
@@ -435,11 +290,3 @@ def _read(certificate_pem: str, ca_pem: str) -> tuple[CertificateFacts | None, b
     except PkiError:
         return None, False
     return facts, bool(ca_pem) and is_signed_by(ca_pem, certificate_pem)
-
-
-def _conflict(certificate: ClientCertificate) -> Obstacle:
-    return Obstacle(
-        Reason.SECRET_CONFLICT,
-        f"Secret {certificate.secret_name} exists and does not belong to this object: it is left alone. Choose "
-        "another spec.secretName in a new object, or delete the Secret.",
-    )

@@ -12,7 +12,7 @@ from datetime import datetime
 from mtls_operator.api.certificate import ClientCertificate, DeletionPolicy, RevocationReason
 from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.cluster import Kind
-from mtls_operator.controller.authorities import Tenant
+from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken, World
 from mtls_operator.pki import PkiError, format_serial, has_index, index_of, parse_serial, read_certificate
 from mtls_operator.plan.authority import CERTIFICATE_ROLE

@@ -26,9 +26,10 @@ from mtls_operator.cluster import Kind
 from mtls_operator.cluster.named import NamedWatches
 from mtls_operator.cluster.proxies import ProxyStatus
 from mtls_operator.controller import keys
-from mtls_operator.controller.authorities import Authorities, Tenant
+from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.serving import ServingCertificates
+from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken
 from mtls_operator.envoy import STATS_QUERY, StatsError, parse_proxy_stats
 from mtls_operator.plan.host import (

@@ -26,7 +26,9 @@ from mtls_operator.controller.handlers import WATCHED, registry_for, settings_fo
 from mtls_operator.controller.health import HealthServer
 from mtls_operator.controller.host import HostReconciler
 from mtls_operator.controller.internal import SERVER_LIFETIME, Internal
+from mtls_operator.controller.issuer import Issuer
 from mtls_operator.controller.keys import Key, Topic
+from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
@@ -138,7 +140,7 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
         recorder=Recorder(cluster, utc_now),
     )
     own = await internal.load(context)
-    authorities = Authorities(context)
+    authorities = Authorities(context, Ledgers(context))
     dispatch = box["dispatch"] = Dispatch(context, authorities, discovery)
     discovery.start(_credentials(own, settings))
     serving = ServingCertificates(context)
@@ -176,7 +178,7 @@ def _reconcilers(
     context: Context, authorities: Authorities, own: Internal, hosts: HostReconciler
 ) -> dict[Topic, Reconcile]:
     authority = AuthorityReconciler(context, authorities, own)
-    certificate = CertificateReconciler(context, authorities)
+    certificate = CertificateReconciler(context, authorities, Issuer(context, authorities))
     rule = RuleReconciler(context, hosts)
 
     async def rules(key: Key) -> float | None:

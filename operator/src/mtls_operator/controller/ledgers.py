@@ -1,0 +1,133 @@
+"""The ledger's pages in the operator's namespace: read, recovered after a rollback, appended to.
+
+A page is replaced at exactly the version read, so that a second operator (or a stale one) cannot lose a revocation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from mtls_operator.api import names
+from mtls_operator.cluster import AlreadyExistsError, ConflictError, Kind, NotFoundError
+from mtls_operator.controller.context import Context
+from mtls_operator.controller.tenant import Page, Tenant
+from mtls_operator.pki import Authority
+from mtls_operator.plan.authority import page_document, page_number, selector
+from mtls_operator.plan.ledger import RECORDS_KEY, Record, append, decode, latest
+from mtls_operator.plan.published import recover, still_signed
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Ledgers:
+    """The ledgers of all tenants; the caller holds the tenant's lock unless a method says otherwise."""
+
+    context: Context
+
+    async def load(self, tenant: Tenant) -> None:
+        """Read the ledger; what memory or the signed, published list knows beyond it is written back."""
+        tenant.pages_stale = False
+        try:
+            await self._take(tenant)
+        except BaseException:
+            tenant.pages_stale = True
+            raise
+
+    async def record(self, tenant: Tenant, records: Iterable[Record]) -> None:
+        """Append records to the ledger; they count once this returns."""
+        async with tenant.lock:
+            await self._append(tenant, list(records))
+
+    async def pages(self, tenant: Tenant) -> list[Page]:
+        """Return the pages of the namespace's present life, as they are in the cluster."""
+        bodies = await self.context.cluster.list(
+            Kind.CONFIG_MAP,
+            self.context.settings.operator_namespace,
+            labels=selector("ledger", tenant.namespace, tenant.uid),
+        )
+        pages = []
+        for body in bodies:
+            number = page_number(body["metadata"]["name"], tenant.namespace)
+            if number is not None:
+                text = str((body.get("data") or {}).get(RECORDS_KEY, ""))
+                pages.append(Page(number, text, body["metadata"]["resourceVersion"]))
+        return sorted(pages, key=lambda page: page.number)
+
+    async def _take(self, tenant: Tenant) -> None:
+        tenant.pages = await self.pages(tenant)
+        records: list[Record] = []
+        damaged: list[str] = []
+        for page in tenant.pages:
+            read, lines = decode(page.text)
+            records += read
+            name = names.ledger_page(tenant.namespace, page.number)
+            damaged += [f"{name} line {line}" for line in lines]
+        tenant.damaged = tuple(damaged)
+        stored = latest(records)
+        lost = [record for serial, record in tenant.ledger.items() if not _covers(stored.get(serial), record)]
+        tenant.ledger, tenant.owned = {}, {}
+        tenant.learn([*stored.values(), *lost])
+        if tenant.authority is not None:
+            lost += await self._lost_to_a_rollback(tenant, tenant.authority)
+        if lost:
+            tenant.recovered += len(lost)
+            _log.error("ledger.rollback", namespace=tenant.namespace, recovered=len(lost))
+            await self._append(tenant, lost)
+
+    async def _lost_to_a_rollback(self, tenant: Tenant, authority: Authority) -> list[Record]:
+        body = await self.context.cluster.get(Kind.CONFIG_MAP, tenant.namespace, names.REVOCATION_CONFIGMAP)
+        tenant.published = {key: str(value) for key, value in ((body or {}).get("data") or {}).items()}
+        listed = still_signed(tenant.published.get(names.CRL_KEY), authority)
+        if listed is None:
+            return []
+        return recover(tenant.ledger, listed.revocations, authority=authority)
+
+    async def _append(self, tenant: Tenant, records: list[Record]) -> None:
+        if not tenant.pages:
+            tenant.pages = await self.pages(tenant)
+        last = tenant.pages[-1] if tenant.pages else Page(await self._first_page(tenant), "", "")
+        try:
+            for offset, text in enumerate(append(last.text, records)):
+                page = last if offset == 0 else Page(last.number + offset, "", "")
+                if text != page.text:
+                    await self._write_page(tenant, page, text)
+        except (ConflictError, AlreadyExistsError, NotFoundError):
+            tenant.pages_stale = True
+            raise
+        tenant.learn(records)
+
+    async def _first_page(self, tenant: Tenant) -> int:
+        """Return a page number that no former life of the namespace has used."""
+        bodies = await self.context.cluster.list(
+            Kind.CONFIG_MAP,
+            self.context.settings.operator_namespace,
+            labels=selector("ledger", tenant.namespace),
+        )
+        numbers = [page_number(body["metadata"]["name"], tenant.namespace) or 0 for body in bodies]
+        return max(numbers, default=0) + 1
+
+    async def _write_page(self, tenant: Tenant, page: Page, text: str) -> None:
+        cluster = self.context.cluster
+        document = page_document(
+            self.context.settings.operator_namespace,
+            tenant.namespace,
+            tenant.uid,
+            page=page.number,
+            text=text,
+            version=page.version,
+        )
+        body = await (cluster.replace(document) if page.version else cluster.create(document))
+        page.text, page.version = text, body["metadata"]["resourceVersion"]
+        if page not in tenant.pages:
+            tenant.pages.append(page)
+
+
+def _covers(stored: Record | None, held: Record) -> bool:
+    """Say whether a stored record says what memory says of a serial number, or something newer."""
+    if stored is None:
+        return False
+    return stored == held or stored.at > held.at
