@@ -167,7 +167,7 @@ def test_the_order_of_revocations_does_not_matter(
 ) -> None:
     other = data.draw(st.permutations(listed))
     assert merge(other) == merge(listed)
-    assert revoked_json(other, epoch=1, issuer=authority.facts) == revoked_json(
+    assert revoked_json(other, epoch=1, issuers=[authority.facts]) == revoked_json(
         listed, epoch=1, issuer=authority.facts
     )
 

@@ -123,9 +123,9 @@ def test_the_json_is_complete_sorted_and_one_line_per_certificate(
     revocation: Revocation, authority: Authority
 ) -> None:
     other = replace(revocation, serial="01", reason=RevocationReason.KEY_COMPROMISE, source="shop/ü")
-    text = revoked_json([revocation, other], epoch=42, issuer=authority.facts)
+    text = revoked_json([revocation, other], epoch=42, issuers=[authority.facts])
     assert json.loads(text) == {
-        "issuer": {"subject": "CN=Shop CA,O=mtls-operator", "ski": authority.facts.ski},
+        "issuers": [{"subject": "CN=Shop CA,O=mtls-operator", "ski": authority.facts.ski}],
         "epoch": 42,
         "revoked": [
             {
@@ -145,10 +145,10 @@ def test_the_json_is_complete_sorted_and_one_line_per_certificate(
         ],
     }
     assert len(text.splitlines()) == 4
-    assert text == revoked_json([other, revocation, other], epoch=42, issuer=authority.facts)
+    assert text == revoked_json([other, revocation, other], epoch=42, issuers=[authority.facts])
 
 
 def test_the_json_of_no_revocation_is_an_empty_list(authority: Authority) -> None:
-    text = revoked_json([], epoch=1, issuer=authority.facts)
+    text = revoked_json([], epoch=1, issuers=[authority.facts])
     assert json.loads(text)["revoked"] == []
     assert text.endswith("}\n")

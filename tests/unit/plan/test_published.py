@@ -24,16 +24,32 @@ from mtls_operator.pki import (
     new_authority,
     read_crl,
 )
+from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.ledger import Entry, Holder, Record, due, latest
-from mtls_operator.plan.published import Publication, publish, recover, revocations, still_signed
+from mtls_operator.plan.published import (
+    Publication,
+    publish,
+    recover,
+    revocations,
+    still_signed,
+    still_signed_by,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 END = NOW + timedelta(days=365)
 
 
-@lru_cache
 def _authority(name: str = "mtls-operator shop") -> Authority:
+    return _made(name)
+
+
+@lru_cache
+def _made(name: str) -> Authority:
     return new_authority(name, now=NOW, lifetime=timedelta(days=3650), entropy=b"e" * AUTHORITY_ENTROPY)
+
+
+def _stored(name: str = "mtls-operator shop", *, next_index: int = 1024, **changes: Any) -> Stored:
+    return Stored(_authority(name), changes.pop("generation", 1), next_index, {}, **changes)
 
 
 def _serial(index: int) -> str:
@@ -55,9 +71,8 @@ def _publish(
     *records: Record, previous: dict[str, str] | None = None, seen: tuple[int, ...] = (), now: datetime = NOW
 ) -> Publication:
     return publish(
-        _authority(),
+        [_stored()],
         revocations(latest(records), now=now),
-        next_index=1024,
         previous=previous or {},
         seen=seen,
         now=now,
@@ -111,9 +126,8 @@ def test_the_signed_list_is_signed_anew_after_a_day() -> None:
 
 def test_a_list_that_another_ca_signed_says_nothing() -> None:
     other = publish(
-        _authority("mtls-operator other"),
+        [_stored("mtls-operator other")],
         revocations(latest([_record(1)]), now=NOW),
-        next_index=9,
         previous={},
         seen=(),
         now=NOW,
@@ -126,7 +140,7 @@ def test_a_list_that_another_ca_signed_says_nothing() -> None:
 def test_readable_parts_that_do_not_fit_are_left_out_and_named() -> None:
     records = [_record(index) for index in range(6000)]
     publication = publish(
-        _authority(), revocations(latest(records), now=NOW), next_index=8192, previous={}, seen=(), now=NOW
+        [_stored(next_index=8192)], revocations(latest(records), now=NOW), previous={}, seen=(), now=NOW
     )
     assert names.REVOKED_JSON_KEY in publication.left_out
     assert publication.serials == {record.serial for record in records}
@@ -244,3 +258,45 @@ class ListOfANamespace(RuleBasedStateMachine):
 
 ListOfANamespace.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 TestListOfANamespace = ListOfANamespace.TestCase
+
+
+def test_each_generation_lists_its_own_leaves_and_every_trusted_one_has_a_list() -> None:
+    old = _stored("old", generation=1, next_index=5, phase=Phase.RETIRING)
+    new = _stored("new", generation=2, next_index=1024, first_index=5)
+    next_one = _stored("next", generation=3, next_index=0, phase=Phase.PREPARED)
+    publication = publish(
+        [old, new, next_one],
+        revocations(latest([_record(2), _record(7)]), now=NOW),
+        previous={},
+        seen=(),
+        now=NOW,
+    )
+    lists = still_signed_by(publication.data[names.CRL_KEY], [old, new, next_one])
+    listed = {
+        authority.facts.subject: [entry.serial for entry in facts.revocations] for authority, facts in lists
+    }
+    assert listed == {
+        old.authority.facts.subject: [_serial(2)],
+        new.authority.facts.subject: [_serial(7)],
+        next_one.authority.facts.subject: [],
+    }
+    assert all(stored.authority.digest in publication.script for stored in (old, new, next_one))
+
+
+def test_a_retired_generation_has_no_list_any_more() -> None:
+    old = _stored("old", generation=1, next_index=5, phase=Phase.RETIRED)
+    new = _stored("new", generation=2, next_index=1024, first_index=5)
+    publication = publish(
+        [old, new], revocations(latest([_record(2)]), now=NOW), previous={}, seen=(), now=NOW
+    )
+    assert old.authority.digest not in publication.script
+    assert still_signed_by(publication.data[names.CRL_KEY], [old]) == []
+
+
+def test_unchanged_lists_of_two_generations_keep_every_byte() -> None:
+    old = _stored("old", generation=1, next_index=5, phase=Phase.RETIRING)
+    new = _stored("new", generation=2, next_index=1024, first_index=5)
+    revoked = revocations(latest([_record(2), _record(7)]), now=NOW)
+    first = publish([old, new], revoked, previous={}, seen=(), now=NOW)
+    again = publish([old, new], revoked, previous=dict(first.data), seen=(), now=NOW + timedelta(hours=2))
+    assert again.data == first.data

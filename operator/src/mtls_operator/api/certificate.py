@@ -23,9 +23,16 @@ class KeyAlgorithm(StrEnum):
 
 
 class RotationPolicy(StrEnum):
-    """Whether a renewal makes a new key; keeping the old one is not supported yet."""
+    """Whether a renewal makes a new key."""
 
     ALWAYS = "Always"
+    NEVER = "Never"
+
+
+class RenewalPolicy(StrEnum):
+    """Whether a certificate is replaced before it expires."""
+
+    AUTO = "Auto"
     NEVER = "Never"
 
 
@@ -87,6 +94,18 @@ class CertificateSubject:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """When a certificate is replaced; ``before`` None: a third of its validity before its end.
+
+    ``revoke_old_after`` None: the old certificate stays valid until its own end.
+    """
+
+    policy: RenewalPolicy = RenewalPolicy.AUTO
+    before: timedelta | None = None
+    revoke_old_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClientCertificate:
     """A ClientCertificate as its author wants it, defaults applied.
 
@@ -103,6 +122,8 @@ class ClientCertificate:
     validity: timedelta = DEFAULT_VALIDITY
     algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA
     key_size: int = DEFAULT_KEY_SIZE
+    rotation_policy: RotationPolicy = RotationPolicy.ALWAYS
+    renewal: Renewal = Renewal()
     revoked: bool = False
     revocation_reason: RevocationReason = RevocationReason.UNSPECIFIED
     deletion_policy: DeletionPolicy = DeletionPolicy.REVOKE
@@ -118,8 +139,11 @@ def parse_certificate(body: Mapping[str, object]) -> ClientCertificate:
     """
     meta = parse_meta(body)
     spec = fields_of(body, path="").child("spec")
-    spec.only(_KNOWN, planned=("request", "keystore", "renewal"))
-    algorithm, key_size = _private_key(spec.child("privateKey"))
+    spec.only(_KNOWN, planned=("request", "keystore"))
+    algorithm, key_size, rotation_policy = _private_key(spec.child("privateKey"))
+    validity = spec.duration(
+        "validity", default=DEFAULT_VALIDITY, minimum=limits.MIN_VALIDITY, maximum=limits.MAX_VALIDITY
+    )
     certificate = ClientCertificate(
         meta=meta,
         subject=_subject(spec.child("subject")),
@@ -128,11 +152,11 @@ def parse_certificate(body: Mapping[str, object]) -> ClientCertificate:
         uris=spec.texts("uris", limits.URI, maximum=limits.ALTERNATIVE_NAMES),
         emails=spec.texts("emails", limits.EMAIL, maximum=limits.ALTERNATIVE_NAMES),
         ip_addresses=_ip_addresses(spec),
-        validity=spec.duration(
-            "validity", default=DEFAULT_VALIDITY, minimum=limits.MIN_VALIDITY, maximum=limits.MAX_VALIDITY
-        ),
+        validity=validity,
         algorithm=algorithm,
         key_size=key_size,
+        rotation_policy=rotation_policy,
+        renewal=_renewal(spec.child("renewal"), validity),
         revoked=spec.flag("revoked", default=False),
         revocation_reason=spec.choice(
             "revocationReason", RevocationReason, default=RevocationReason.UNSPECIFIED
@@ -165,6 +189,7 @@ _KNOWN: Final = (
     "ipAddresses",
     "validity",
     "privateKey",
+    "renewal",
     "secretName",
     "revoked",
     "revocationReason",
@@ -187,16 +212,28 @@ def _subject(subject: Fields) -> CertificateSubject:
     )
 
 
-def _private_key(key: Fields) -> tuple[KeyAlgorithm, int]:
+def _renewal(renewal: Fields, validity: timedelta) -> Renewal:
+    renewal.only(("policy", "before", "revokeOldAfter"))
+    before = renewal.optional_duration("before", minimum=limits.MIN_RENEWAL, maximum=limits.MAX_VALIDITY)
+    if before is not None and before >= validity:
+        raise InvalidSpec(renewal.at("before"), "must be shorter than spec.validity")
+    return Renewal(
+        policy=renewal.choice("policy", RenewalPolicy, default=RenewalPolicy.AUTO),
+        before=before,
+        revoke_old_after=renewal.optional_duration(
+            "revokeOldAfter", minimum=timedelta(0), maximum=limits.MAX_VALIDITY
+        ),
+    )
+
+
+def _private_key(key: Fields) -> tuple[KeyAlgorithm, int, RotationPolicy]:
     key.only(("algorithm", "size", "rotationPolicy"))
     algorithm = key.choice("algorithm", KeyAlgorithm, default=KeyAlgorithm.ECDSA)
     size = key.integer("size", default=DEFAULT_KEY_SIZE, minimum=0, maximum=2**31 - 1)
     if size not in KEY_SIZES[algorithm]:
         sizes = ", ".join(str(known) for known in KEY_SIZES[algorithm])
         raise InvalidSpec(key.at("size"), f"must be one of {sizes} for {algorithm.value}")
-    if key.choice("rotationPolicy", RotationPolicy, default=RotationPolicy.ALWAYS) is RotationPolicy.NEVER:
-        raise InvalidSpec(key.at("rotationPolicy"), f"{NOT_SUPPORTED}: Never")
-    return algorithm, size
+    return algorithm, size, key.choice("rotationPolicy", RotationPolicy, default=RotationPolicy.ALWAYS)
 
 
 def _secret_name(spec: Fields, *, object_name: str) -> str:

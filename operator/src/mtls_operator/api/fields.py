@@ -154,9 +154,14 @@ class Fields:
 
     def duration(self, name: str, *, default: timedelta, minimum: timedelta, maximum: timedelta) -> timedelta:
         """Return a duration within bounds, or the default when the field is missing."""
+        duration = self.optional_duration(name, minimum=minimum, maximum=maximum)
+        return default if duration is None else duration
+
+    def optional_duration(self, name: str, *, minimum: timedelta, maximum: timedelta) -> timedelta | None:
+        """Return a duration within bounds, or None when the field is missing."""
         text = self.string(name)
         if text is None:
-            return default
+            return None
         try:
             duration = parse_duration(text)
         except InvalidDuration as error:

@@ -107,6 +107,7 @@ SUBJECT_VALUES: Final = 8
 ALTERNATIVE_NAMES: Final = 32
 MIN_VALIDITY: Final = timedelta(hours=1)
 MAX_VALIDITY: Final = timedelta(days=3650)
+MIN_RENEWAL: Final = timedelta(minutes=1)
 
 HOST_REFS: Final = 64
 MATCH_ITEMS: Final = 64

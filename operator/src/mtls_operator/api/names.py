@@ -33,6 +33,14 @@ ROLE_LABEL: Final = f"{GROUP}/role"
 NAMESPACE_LABEL: Final = f"{GROUP}/namespace"
 NAMESPACE_UID_LABEL: Final = f"{GROUP}/namespace-uid"
 
+#: On the Secret of a ClientCertificate: digest of what its certificate was issued for.
+ISSUED_FOR_ANNOTATION: Final = f"{GROUP}/issued-for"
+#: On the Secret of a managed CA: where it stands (see ``plan.authority.Phase``); missing: it is the active one.
+PHASE_ANNOTATION: Final = f"{GROUP}/phase"
+#: On the Secret of a managed CA, set by an administrator: rotate now. ``compromised`` drops this CA at once.
+ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
+ROTATE_COMPROMISED: Final = "compromised"
+
 #: Ports of the sidecar and of the operator's discovery service.
 TLS_PORT: Final = 8443
 STATUS_PORT: Final = 9902

@@ -31,6 +31,8 @@ class Reason(StrEnum):
     REVOKED = "Revoked"
     NOT_REVOKED = "NotRevoked"
     READY = "Ready"
+    RENEWAL_FAILED = "RenewalFailed"
+    RENEWED = "Renewed"
     # On the way, or not known.
     PENDING = "Pending"
     REVOCATION_PENDING = "RevocationPending"
@@ -55,6 +57,7 @@ class Reason(StrEnum):
     HOSTNAME_NOT_IN_CERTIFICATE = "HostnameNotInCertificate"
     # The authority.
     CA_MISSING = "CAMissing"
+    CA_ROTATION = "CARotation"
     INVALID_CA = "InvalidCA"
     LEDGER_ROLLBACK = "LedgerRollback"
     LEDGER_UNREADABLE = "LedgerUnreadable"

@@ -22,6 +22,7 @@ from mtls_operator.controller.world import Broken
 from mtls_operator.pki import (
     AUTHORITY_ENTROPY,
     SERIAL_ENTROPY,
+    Authority,
     has_index,
     index_of,
     is_issued_by,
@@ -35,19 +36,25 @@ from mtls_operator.plan.authority import (
     CERTIFICATE_ROLE,
     INDEX_BLOCK,
     AuthorityUnusableError,
+    Phase,
     Stored,
     authority_document,
+    closed,
     generation_of,
+    opened,
     page_number,
+    read_generations,
     read_stored,
     reserve,
     selector,
-    without_data,
 )
 from mtls_operator.plan.certificate import Obstacle
+from mtls_operator.plan.objects import Document
 
 _log = structlog.get_logger(__name__)
 _RESERVE_TRIES = 5
+#: The longest common name (RFC 5280, appendix A.1).
+_COMMON_NAME = 64
 
 
 @dataclass(slots=True)
@@ -106,7 +113,7 @@ class Authorities:
             tenant.ready = False
             tenant.free = range(0)
             if gone:
-                tenant.stored = None
+                tenant.generations = ()
 
     def page_changed(self, namespace: str, name: str, version: str | None) -> bool:
         """Take in that a page was seen at a version (None: deleted); return whether it must be read again."""
@@ -118,8 +125,10 @@ class Authorities:
             tenant.pages_stale = True
         return tenant.pages_stale
 
-    async def next_serial(self, tenant: Tenant) -> int:
-        """Return a serial number with an index that was never used.
+    async def allot(self, tenant: Tenant) -> tuple[Authority, int]:
+        """Return the CA that signs now, and a serial number with an index of its own that was never used.
+
+        Both at once: the list of one CA says nothing about the indices of another.
 
         Raises:
             ConflictError: somebody else keeps changing the CA's Secret.
@@ -127,9 +136,9 @@ class Authorities:
         """
         async with tenant.lock:
             for _ in range(_RESERVE_TRIES):
-                if tenant.free:
+                if tenant.free and tenant.authority is not None:
                     index, tenant.free = tenant.free[0], tenant.free[1:]
-                    return make_serial(index, self.context.entropy(SERIAL_ENTROPY))
+                    return tenant.authority, make_serial(index, self.context.entropy(SERIAL_ENTROPY))
                 await self._reserve(tenant)
         raise ConflictError(f"the CA of namespace {tenant.namespace} is being changed by somebody else")
 
@@ -147,7 +156,7 @@ class Authorities:
             return
         finally:
             tenant.reserving = False
-        tenant.stored = read_stored([body], tenant.namespace)
+        tenant.put(read_stored(body, tenant.stored.generation))
         self.context.world.observe(Kind.SECRET, body, answer=True)
         tenant.free = range(first, first + INDEX_BLOCK)
         if tenant.noticed > int(body["metadata"]["resourceVersion"]):
@@ -161,7 +170,7 @@ class Authorities:
         """
         if tenant.stored is None:
             return
-        tenant.mark = max(tenant.mark, tenant.stored.next_index, self._given_out(tenant, tenant.stored))
+        tenant.mark = max(tenant.mark, tenant.stored.next_index, self._given_out(tenant))
         behind = tenant.mark - tenant.stored.next_index
         if behind == 0:
             return
@@ -170,16 +179,18 @@ class Authorities:
         except (ConflictError, NotFoundError):
             tenant.ready = False
             raise
-        tenant.stored = read_stored([body], tenant.namespace)
+        tenant.put(read_stored(body, tenant.stored.generation))
         tenant.free = range(0)
         self.context.world.observe(Kind.SECRET, body)
         _log.error("authority.rollback", namespace=tenant.namespace, behind=behind)
 
-    def _given_out(self, tenant: Tenant, stored: Stored) -> int:
+    def _given_out(self, tenant: Tenant) -> int:
         """Return the first index above all that are known to have been given out."""
         indices = [index_of(number) for number in map(parse_serial, tenant.ledger) if has_index(number)]
         for secret in self.context.world.written[Kind.SECRET].of(tenant.namespace).values():
-            if secret.role != CERTIFICATE_ROLE or not is_issued_by(stored.authority, secret.certificate):
+            if secret.role != CERTIFICATE_ROLE or not any(
+                is_issued_by(stored.authority, secret.certificate) for stored in tenant.generations
+            ):
                 continue
             number = parse_serial(read_certificate(secret.certificate).serial)
             if has_index(number):
@@ -195,18 +206,18 @@ class Authorities:
         ]
         tenant.obstacle = None
         try:
-            tenant.stored = read_stored(ours, tenant.namespace)
-            if tenant.stored is None:
-                tenant.stored = await self._create_authority(tenant, bodies)
+            tenant.generations = read_generations(ours, tenant.namespace)
+            if not tenant.generations:
+                tenant.put(await self._first_authority(tenant, bodies))
         except AuthorityUnusableError as problem:
-            tenant.stored = None
+            tenant.generations = ()
             tenant.obstacle = Obstacle(Reason.CA_MISSING, str(problem))
             _log.error("authority.unusable", namespace=tenant.namespace, problem=str(problem))
         tenant.free = range(0)
         tenant.ready = True
         tenant.pages_stale = True
 
-    async def _create_authority(self, tenant: Tenant, former: Sequence[Body]) -> Stored:
+    async def _first_authority(self, tenant: Tenant, former: Sequence[Body]) -> Stored:
         evidence = await self._evidence(tenant)
         if evidence:
             raise AuthorityUnusableError(
@@ -214,17 +225,56 @@ class Authorities:
                 f"{names.authority_secret(tenant.namespace, 1)} (or its successor) in namespace "
                 f"{self.context.settings.operator_namespace} from a backup."
             )
+        generations = [generation_of(body["metadata"]["name"], tenant.namespace) or 0 for body in former]
+        return await self._create(tenant, max(generations, default=0) + 1, Phase.ACTIVE)
+
+    async def prepare(self, tenant: Tenant) -> None:
+        """Make the successor of the present CA; it signs nothing yet."""
+        async with tenant.lock:
+            newest = max(stored.generation for stored in tenant.generations)
+            tenant.put(await self._create(tenant, newest + 1, Phase.PREPARED))
+
+    async def close(self, tenant: Tenant, stored: Stored, phase: Phase) -> None:
+        """Let a generation sign no more; whoever else still takes it for the active one cannot reserve from it."""
+        async with tenant.lock:
+            held = tenant.held(stored)
+            await self._replace(tenant, held, closed(held, phase))
+            tenant.free = range(0)
+
+    async def open(self, tenant: Tenant, stored: Stored) -> None:
+        """Let a prepared generation sign, with indices above all that were ever given out."""
+        async with tenant.lock:
+            reserved = max(one.next_index for one in tenant.generations)
+            first = max(tenant.mark, reserved, self._given_out(tenant))
+            held = tenant.held(stored)
+            await self._replace(tenant, held, opened(held, first_index=first))
+            tenant.free = range(0)
+
+    async def _replace(self, tenant: Tenant, stored: Stored, document: Document) -> None:
+        try:
+            body = await self.context.cluster.replace(document)
+        except (ConflictError, NotFoundError):
+            tenant.ready = False
+            raise
+        tenant.put(read_stored(body, stored.generation))
+        self.context.world.observe(Kind.SECRET, body, answer=True)
+
+    async def _create(self, tenant: Tenant, generation: int, phase: Phase) -> Stored:
         context = self.context
+        suffix = "" if generation == 1 else f" {generation}"
         authority = new_authority(
-            f"mtls-operator {tenant.namespace}"[:64],
+            f"mtls-operator {tenant.namespace}"[: _COMMON_NAME - len(suffix)] + suffix,
             now=context.now(),
             lifetime=AUTHORITY_LIFETIME,
             entropy=context.entropy(AUTHORITY_ENTROPY),
         )
-        generations = [generation_of(body["metadata"]["name"], tenant.namespace) or 0 for body in former]
-        generation = max(generations, default=0) + 1
         document = authority_document(
-            context.settings.operator_namespace, tenant.namespace, tenant.uid, generation, authority
+            context.settings.operator_namespace,
+            tenant.namespace,
+            tenant.uid,
+            generation=generation,
+            authority=authority,
+            phase=phase,
         )
         try:
             body = await context.cluster.create(document)
@@ -234,7 +284,7 @@ class Authorities:
             ) from None
         context.world.observe(Kind.SECRET, body, answer=True)
         _log.info("authority.created", namespace=tenant.namespace, generation=generation)
-        return Stored(authority, generation, 0, without_data(body))
+        return read_stored(body, generation)
 
     async def _evidence(self, tenant: Tenant) -> str:
         """Return what shows that the present life of the namespace had a CA; empty when nothing does."""

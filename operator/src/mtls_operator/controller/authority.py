@@ -17,8 +17,9 @@ from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import gone, holders
 from mtls_operator.controller.internal import Internal
+from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.pki import Authority, PkiError, read_certificate
+from mtls_operator.pki import PkiError, read_certificate
 from mtls_operator.plan.authority import bundle_document, proxy_document
 from mtls_operator.plan.ledger import due
 from mtls_operator.plan.objects import config_map, differs, metadata
@@ -39,6 +40,7 @@ class AuthorityReconciler:
     context: Context
     authorities: Authorities
     internal: Internal
+    rotation: Rotation
     _epochs: dict[str, int] = field(default_factory=dict)
 
     async def reconcile(self, namespace: str) -> float | None:
@@ -56,20 +58,23 @@ class AuthorityReconciler:
         if tenant is None:
             return None
         if tenant.authority is None:
+            await self.rotation.advance(tenant)
+        if tenant.authority is None:
             await self._identify_proxies(tenant)
             tenant.ready = False
             self._wake(namespace, world.certificates.of(namespace))
             return 30.0
         # Revocations come first: nothing that goes wrong with the other objects may hold one back.
         await self._record(tenant)
-        await self._publish(tenant, tenant.authority)
+        await self._publish(tenant)
         renew_identity = await self._identify_proxies(tenant)
-        await self.context.ensure(bundle_document(namespace, tenant.authority))
+        await self.context.ensure(bundle_document(namespace, tenant.generations))
+        rotate = await self.rotation.advance(tenant)
         publication = tenant.publication
         renew_list = (
             (publication.renew_at - self.context.now()).total_seconds() if publication is not None else 60.0
         )
-        return max(1.0, min(renew_list, renew_identity))
+        return max(1.0, min(renew_list, renew_identity, rotate))
 
     def _in_use(self, namespace: str) -> bool:
         """Say whether a namespace has anything of ours: what was published is kept up when its objects are gone."""
@@ -95,16 +100,15 @@ class AuthorityReconciler:
         _log.info("ledger.recorded", namespace=tenant.namespace, records=len(records))
         self._wake(tenant.namespace, {record.owner.partition("/")[2] for record in records})
 
-    async def _publish(self, tenant: Tenant, authority: Authority) -> None:
+    async def _publish(self, tenant: Tenant) -> None:
         namespace, now = tenant.namespace, self.context.now()
         observed = self.context.world.written[Kind.CONFIG_MAP].get(namespace, names.REVOCATION_CONFIGMAP)
         seen = [self._epochs.get(namespace, 0)]
         if observed is not None and observed.epoch is not None:
             seen.append(observed.epoch)
         publication = publish(
-            authority,
+            tenant.generations,
             revocations(tenant.ledger, now=now),
-            next_index=tenant.stored.next_index if tenant.stored is not None else 0,
             previous=tenant.published,
             seen=seen,
             now=now,

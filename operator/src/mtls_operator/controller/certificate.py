@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +18,7 @@ from mtls_operator.cluster import Kind, NotFoundError
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
-from mtls_operator.controller.holdings import holder_of
+from mtls_operator.controller.holdings import former, holder_of
 from mtls_operator.controller.issuer import Issuer, conflict
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken, Written
@@ -27,18 +28,33 @@ from mtls_operator.pki import (
     is_signed_by,
     read_certificate,
 )
+from mtls_operator.plan.authority import Stored
 from mtls_operator.plan.certificate import (
     CertificateView,
     Obstacle,
+    Renewal,
     Step,
     broken_status,
     next_step,
+    renewal_of,
     status_of,
 )
 from mtls_operator.plan.ledger import Entry, Record, due
 
 _log = structlog.get_logger(__name__)
 _STEPS = 6
+
+
+#: A renewal that is not possible now is tried again after this time.
+RETRY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why a renewal was not possible, and when to try again."""
+
+    obstacle: Obstacle
+    until: datetime
 
 
 @dataclass(slots=True)
@@ -48,6 +64,7 @@ class CertificateReconciler:
     context: Context
     authorities: Authorities
     issuer: Issuer
+    _failures: dict[str, _Failure] = field(default_factory=dict)
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """Take the next steps; return in how many seconds to look again by the clock."""
@@ -75,6 +92,10 @@ class CertificateReconciler:
                 await self._report(view)
                 return None
             obstacle = await self._perform(step, view, tenant, secret_seen)
+            if obstacle is not None and step is Step.RENEW:
+                until = self.context.now() + RETRY
+                self._failures[certificate.meta.uid] = _Failure(obstacle, until)
+                continue
             if obstacle is not None:
                 return await self._refuse(view, obstacle)
             if step is Step.RELEASE:
@@ -97,6 +118,8 @@ class CertificateReconciler:
         elif step is Step.RELEASE:
             kept = [name for name in view.certificate.meta.finalizers if name != names.FINALIZER]
             await self._set_finalizers(view.certificate, kept)
+        elif step is Step.RENEW and seen is not None and view.facts is not None:
+            return await self.issuer.renew(view.certificate, tenant, seen, view.facts)
         else:
             return await self.issuer.issue(view.certificate, tenant, seen)
         return None
@@ -108,6 +131,7 @@ class CertificateReconciler:
         facts, obstacle = self._facts(certificate, tenant, seen)
         serial = facts.serial if facts is not None else str(certificate.status.get("serialNumber") or "")
         record = tenant.ledger.get(serial)
+        now = context.now()
         in_force, waiting_for = self._in_force(tenant, serial, record)
         return (
             CertificateView(
@@ -118,7 +142,9 @@ class CertificateReconciler:
                 in_force=in_force,
                 waiting_for=waiting_for,
                 pending_records=self._interesting(certificate, tenant) and self._pending(certificate, tenant),
-                now=context.now(),
+                now=now,
+                renewal=self._renewal(certificate, tenant, facts, seen),
+                former=former(context.world, tenant, certificate, now=now),
             ),
             seen,
         )
@@ -133,20 +159,42 @@ class CertificateReconciler:
             return None, obstacle
         if certificate.meta.uid not in seen.owners:
             return None, conflict(certificate)
-        ca_pem = tenant.authority.certificate_pem if tenant.authority is not None else ""
-        facts, signed = _read(seen.certificate, ca_pem)
+        facts = _read(seen.certificate)
         if facts is None or not seen.has_key:
             return None, Obstacle(
                 Reason.INVALID_SECRET,
                 f"Secret {certificate.secret_name} was damaged: delete it, and a new certificate is issued.",
             )
-        if tenant.authority is not None and not signed:
+        if tenant.generations and _signed_by(tenant, seen.certificate) is None:
             return None, Obstacle(
                 Reason.INVALID_SECRET,
                 f"The certificate in Secret {certificate.secret_name} was not signed by the CA of this "
                 "namespace: delete the Secret, and a new certificate is issued.",
             )
         return facts, None
+
+    def _renewal(
+        self,
+        certificate: ClientCertificate,
+        tenant: Tenant,
+        facts: CertificateFacts | None,
+        seen: Written | None,
+    ) -> Renewal | None:
+        if facts is None or seen is None or not tenant.generations:
+            return None
+        renewal = renewal_of(
+            certificate,
+            facts,
+            issued_for_digest=seen.issued_for,
+            signed_by=_signed_by(tenant, seen.certificate),
+            active=tenant.stored,
+            reissue_window=self.context.settings.reissue_window,
+            now=self.context.now(),
+        )
+        failure = self._failures.get(certificate.meta.uid)
+        if renewal is None or failure is None or failure.until <= self.context.now():
+            return renewal
+        return replace(renewal, obstacle=failure.obstacle)
 
     def _in_force(self, tenant: Tenant, serial: str, record: Record | None) -> tuple[bool, str]:
         """Say whether every proxy acknowledged a list that says of a serial number what the ledger says."""
@@ -212,8 +260,20 @@ class CertificateReconciler:
                 self.context.queue.add(keys.certificate(*certificate.meta.key))
         if view.facts is None:
             return None
-        until_end = (view.facts.not_after - view.now).total_seconds()
-        return until_end + 1 if until_end > 0 else None
+        moments = [view.facts.not_after, *view.former.values(), *self._superseding(view)]
+        if view.renewal is not None and not certificate.revoked:
+            moments.append(view.now + RETRY if view.renewal.obstacle is not None else view.renewal.due)
+        waits = [(moment - view.now).total_seconds() for moment in moments if moment > view.now]
+        return min(waits) + 1 if waits else None
+
+    def _superseding(self, view: CertificateView) -> list[datetime]:
+        """Return when former certificates are to be revoked by their age."""
+        tenant = self.authorities.known(view.certificate.meta.namespace)
+        if tenant is None or not view.former:
+            return []
+        holder = holder_of(self.context.world, tenant, view.certificate)
+        records = [tenant.ledger[serial] for serial in view.former if serial in tenant.ledger]
+        return [moment for moment in map(holder.superseded_at, records) if moment is not None]
 
     def _announce(self, certificate: ClientCertificate, status: dict[str, Any]) -> None:
         """Post an Event for a transition worth one; issuing has its own."""
@@ -282,11 +342,23 @@ _ANNOUNCED = {
 }
 
 
-@lru_cache(maxsize=2048)
-def _read(certificate_pem: str, ca_pem: str) -> tuple[CertificateFacts | None, bool]:
-    """Return a certificate's facts (None: it cannot be read), and whether the CA signed it; each is read once."""
+@lru_cache(maxsize=4096)
+def _read(certificate_pem: str) -> CertificateFacts | None:
+    """Return a certificate's facts (None: it cannot be read); each is read once."""
     try:
-        facts = read_certificate(certificate_pem)
+        return read_certificate(certificate_pem)
     except PkiError:
-        return None, False
-    return facts, bool(ca_pem) and is_signed_by(ca_pem, certificate_pem)
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _is_signed(ca_pem: str, certificate_pem: str) -> bool:
+    return is_signed_by(ca_pem, certificate_pem)
+
+
+def _signed_by(tenant: Tenant, certificate_pem: str) -> Stored | None:
+    """Return the generation of the CA that signed a certificate, also one that counts no more."""
+    for stored in reversed(tenant.generations):
+        if _is_signed(stored.authority.certificate_pem, certificate_pem):
+            return stored
+    return None

@@ -13,6 +13,7 @@ from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.world import certificate_of
+from mtls_operator.plan.authority import generation_of
 from mtls_operator.plan.rollout import Pod
 from mtls_operator.push import DiscoveryServer, Report
 from mtls_operator.push import Pod as PushedPod
@@ -170,7 +171,7 @@ class Dispatch:
         if role in _OURS_ALONE and namespace != self.context.settings.operator_namespace:
             return  # labels that a tenant made up: what they name is another namespace's
         if role == "authority":
-            if gone or self._foreign(tenant, metadata["resourceVersion"]):
+            if gone or self._foreign(tenant, metadata):
                 self.authorities.secret_changed(tenant, gone=gone)
                 queue.add(keys.authority(tenant))
                 for certificate in self.context.world.certificates.of(tenant):
@@ -186,17 +187,21 @@ class Dispatch:
         elif role in ("host", "server", "certificate"):
             self._owner_changed(kind, namespace, metadata)
 
-    def _foreign(self, namespace: str, version: str) -> bool:
+    def _foreign(self, namespace: str, metadata: Mapping[str, Any]) -> bool:
         """Say whether the Secret of a CA was written by somebody else since we read or wrote it."""
         tenant = self.authorities.tenants.get(namespace)
         if tenant is None or tenant.stored is None:
             return True
-        if (
-            tenant.reserving
-        ):  # what we just wrote can be seen before we are told: the answer says whose it was
+        version = metadata["resourceVersion"]
+        generation = generation_of(metadata["name"], namespace)
+        held = next((stored for stored in tenant.generations if stored.generation == generation), None)
+        if held is None:
+            return True
+        if tenant.reserving and held is tenant.stored:
+            # what we just wrote can be seen before we are told: the answer says whose it was
             tenant.noticed = max(tenant.noticed, int(version))
             return False
-        return int(version) > int(tenant.stored.body["metadata"]["resourceVersion"])
+        return int(version) > int(held.body["metadata"]["resourceVersion"])
 
     def _owner_changed(self, kind: Kind, namespace: str, metadata: Mapping[str, Any]) -> None:
         for owner in metadata.get("ownerReferences") or ():

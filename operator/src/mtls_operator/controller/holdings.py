@@ -55,7 +55,32 @@ def holder_of(world: World, tenant: Tenant, certificate: ClientCertificate | Bro
         restorable=True,
         reason=certificate.revocation_reason,
         serials=serials,
+        current=_current(world, certificate),
+        revoke_old_after=certificate.renewal.revoke_old_after,
     )
+
+
+def _current(world: World, certificate: ClientCertificate) -> str:
+    """Return the serial number in the object's Secret; empty when there is none of its own."""
+    seen = world.written[Kind.SECRET].get(certificate.meta.namespace, certificate.secret_name)
+    if seen is None or certificate.meta.uid not in seen.owners:
+        return ""
+    try:
+        return read_certificate(seen.certificate).serial
+    except PkiError:
+        return ""
+
+
+def former(world: World, tenant: Tenant, certificate: ClientCertificate, *, now: datetime) -> dict[str, datetime]:
+    """Return the serial numbers of an object's earlier certificates that still count, with their ends."""
+    current = _current(world, certificate)
+    uid = certificate.meta.uid
+    found = tenant.owned.get(uid, {}) | tenant.unreported.get(uid, {})
+    return {
+        serial: end
+        for serial, end in sorted(found.items())
+        if serial != current and end > now and not tenant.is_revoked(serial)
+    }
 
 
 def known(tenant: Tenant, certificate: ClientCertificate, serial: str, *, now: datetime) -> Record | None:

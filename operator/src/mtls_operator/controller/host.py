@@ -32,6 +32,7 @@ from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken
 from mtls_operator.envoy import STATS_QUERY, StatsError, parse_proxy_stats
+from mtls_operator.plan.authority import Phase
 from mtls_operator.plan.host import (
     Configuration,
     Discovery,
@@ -144,22 +145,23 @@ class HostReconciler:
         await self._compile_rules(namespace)
         state.rules = rules_for(name, context.world.rules.of(namespace).values(), state.last_good)
         serving, troubles = await self._certificate(host, tenant)
-        trust, trust_trouble = _trust(host, tenant)
+        trusts, trust_trouble = _trusts(host, tenant)
         conflict = self._conflict(host)
         programmed = trust_trouble
         if not conflict and programmed is None:
-            programmed = await self._program(host, state, trust, serving)
+            programmed = await self._program(host, state, trusts, serving)
         elif programmed is None and state.configuration is None:
             programmed = Trouble(Reason.HOSTNAME_CONFLICT, "Nothing is generated for conflicting hostnames.")
         proxies = await self._proxies(host, state)
         rollout, state.rules_deployed = self._roll_out(state, tenant, proxies)
         state.rollout = rollout
+        self._confirm(host, tenant, trusts, rollout, programmed)
         publication = tenant.publication
         return (
             HostView(
                 host=host,
                 conflict=conflict,
-                trust=trust,
+                trusts=trusts,
                 troubles=troubles,
                 configuration=state.configuration,
                 programmed=programmed,
@@ -199,7 +201,7 @@ class HostReconciler:
         self.watches.keep(wanted)
 
     async def _program(
-        self, host: Host, state: HostState, trust: Trust | None, serving: Serving | None
+        self, host: Host, state: HostState, trusts: tuple[Trust, ...], serving: Serving | None
     ) -> Trouble | None:
         """Write the objects and push the rules; what cannot be built leaves everything as it is."""
         context = self.context
@@ -217,7 +219,7 @@ class HostReconciler:
         built = configure(
             host,
             state.rules,
-            trust,
+            trusts,
             self.discovery,
             previous_script=seen.script if seen is not None else "",
             seen=epochs,
@@ -292,6 +294,24 @@ class HostReconciler:
                 "The configuration is not written yet.",
             )
         return rollout, rules_in_force(wanted, proxies)
+
+    def _confirm(
+        self,
+        host: Host,
+        tenant: Tenant,
+        trusts: tuple[Trust, ...],
+        rollout: Rollout,
+        programmed: Trouble | None,
+    ) -> None:
+        """Keep which issuers every proxy of a host trusts and has a list of: a rotation waits for its new one."""
+        key = "/".join(host.meta.key)
+        there = programmed is None and rollout.reason in (None, Reason.NO_PODS)
+        listed = tenant.publication.issuers if tenant.publication is not None else frozenset()
+        confirmed = frozenset(trust.digest for trust in trusts) & listed if there else frozenset()
+        if tenant.confirmed.get(key) != confirmed:
+            tenant.confirmed[key] = confirmed
+            if any(stored.phase is Phase.PREPARED for stored in tenant.generations):
+                self.context.queue.add(keys.authority(tenant.namespace))
 
     def _conflict(self, host: Host) -> str:
         """Return which hostname an older host of the namespace has already; empty when none."""
@@ -384,13 +404,21 @@ def _ready_of(status: Mapping[str, Any]) -> tuple[str, str, str] | None:
     return None
 
 
-def _trust(host: Host, tenant: Tenant) -> tuple[Trust | None, Trouble | None]:
+def _trusts(host: Host, tenant: Tenant) -> tuple[tuple[Trust, ...], Trouble | None]:
     """Return the managed CA as the host trusts it; a CA that is missing leaves everything as it is."""
     if not host.managed_ca:
-        return None, None
-    authority = tenant.authority
-    if authority is None:
+        return (), None
+    if tenant.authority is None:
         obstacle = tenant.obstacle
         message = obstacle.message if obstacle is not None else "The CA of the namespace is not loaded yet."
-        return None, Trouble(Reason.CA_MISSING, message)
-    return Trust(authority.digest, authority.certificate_pem, authority.facts), None
+        return (), Trouble(Reason.CA_MISSING, message)
+    newest_first = sorted(tenant.trusted, key=lambda stored: -stored.generation)
+    return tuple(
+        Trust(
+            stored.authority.digest,
+            stored.authority.certificate_pem,
+            stored.authority.facts,
+            phase=stored.phase.value,
+        )
+        for stored in newest_first
+    ), None

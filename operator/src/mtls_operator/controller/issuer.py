@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from mtls_operator.api import names
-from mtls_operator.api.certificate import ClientCertificate
+from mtls_operator.api.certificate import ClientCertificate, RevocationReason, RotationPolicy
 from mtls_operator.api.certificate import KeyAlgorithm as RequestedAlgorithm
 from mtls_operator.api.conditions import conditions_of
 from mtls_operator.api.reason import ConditionType, Reason
-from mtls_operator.cluster import AlreadyExistsError, Kind
+from mtls_operator.api.secret import Secret
+from mtls_operator.cluster import AlreadyExistsError, Body, Kind
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import known
@@ -22,6 +24,7 @@ from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Written
 from mtls_operator.pki import (
     Authority,
+    CertificateFacts,
     Issued,
     KeyAlgorithm,
     KeySpec,
@@ -31,8 +34,9 @@ from mtls_operator.pki import (
     issue_client,
 )
 from mtls_operator.plan.authority import CERTIFICATE_ROLE, AuthorityUnusableError, certificate_owner
-from mtls_operator.plan.certificate import Obstacle
-from mtls_operator.plan.objects import metadata, secret
+from mtls_operator.plan.certificate import Obstacle, issued_for
+from mtls_operator.plan.ledger import Entry, Record
+from mtls_operator.plan.objects import Document, metadata, secret, secret_value
 
 
 @dataclass(slots=True)
@@ -52,8 +56,7 @@ class Issuer:
         Raises:
             ConflictError: somebody else keeps changing the CA's Secret.
         """
-        authority = tenant.authority
-        if authority is None:
+        if tenant.authority is None:
             return tenant.obstacle
         if _was_in_conflict(certificate):
             obstacle = await self._adopt(certificate)
@@ -62,27 +65,11 @@ class Issuer:
         former = str(certificate.status.get("serialNumber") or "")
         if former and seen is None:
             await self.remember(certificate, tenant, former)
-        try:
-            names_wanted = _names(certificate)  # before an index is used up for what can never be signed
-            serial = await self.authorities.next_serial(tenant)
-            issued = await self._sign(certificate, names_wanted, authority, serial)
-        except AuthorityUnusableError as error:
-            return Obstacle(Reason.CA_MISSING, str(error))
-        except PkiError as error:
-            return Obstacle(Reason(error.reason.value), str(error))
-        document = secret(
-            metadata(
-                certificate.meta.namespace,
-                certificate.secret_name,
-                role=CERTIFICATE_ROLE,
-                owner=certificate_owner(certificate.meta.name, certificate.meta.uid),
-            ),
-            {
-                names.TLS_CERT_KEY: issued.certificate_pem,
-                names.TLS_KEY_KEY: issued.key_pem,
-                names.CA_KEY: authority.certificate_pem,
-            },
-        )
+        signed = await self._signed(certificate, tenant, None)
+        if isinstance(signed, Obstacle):
+            return signed
+        authority, issued = signed
+        document = _document(certificate, authority, issued)
         # From here on it may exist: an object that goes before its status names it still revokes it (G3).
         tenant.unreported.setdefault(certificate.meta.uid, {})[issued.facts.serial] = issued.facts.not_after
         present = self.context.world.certificates.get(*certificate.meta.key)
@@ -102,6 +89,70 @@ class Issuer:
         )
         return None
 
+    async def renew(
+        self, certificate: ClientCertificate, tenant: Tenant, seen: Written, facts: CertificateFacts
+    ) -> Obstacle | None:
+        """Replace the certificate in the Secret by a new one; the old one is recorded first: it stays valid.
+
+        The Secret is replaced at exactly the version that was read, and only if it still holds the certificate that
+        was decided on: whoever else renewed it meanwhile has the last word.
+
+        Raises:
+            ConflictError: somebody else is writing the same objects.
+        """
+        body = await self.context.cluster.get(
+            Kind.SECRET, certificate.meta.namespace, certificate.secret_name
+        )
+        if body is None or (secret_value(body, names.TLS_CERT_KEY) or b"") != seen.certificate.encode():
+            if body is not None:
+                self.context.world.observe(Kind.SECRET, body, answer=True)
+            return Obstacle(Reason.PENDING, f"Secret {certificate.secret_name} was changed meanwhile.")
+        await self._retain(certificate, tenant, facts)
+        kept = secret_value(body, names.TLS_KEY_KEY) if _keeps_key(certificate, facts) else None
+        signed = await self._signed(certificate, tenant, Secret(kept) if kept else None)
+        if isinstance(signed, Obstacle):
+            return signed
+        authority, issued = signed
+        tenant.unreported.setdefault(certificate.meta.uid, {})[issued.facts.serial] = issued.facts.not_after
+        body = await self.context.cluster.replace(_into(body, _document(certificate, authority, issued)))
+        self.context.world.observe(Kind.SECRET, body, answer=True)
+        self.context.recorder.record(
+            names.CERTIFICATE_KIND,
+            certificate.meta,
+            reason=Reason.RENEWED.value,
+            message=f"Issued certificate {issued.facts.serial} in place of {facts.serial}.",
+        )
+        return None
+
+    async def _retain(self, certificate: ClientCertificate, tenant: Tenant, facts: CertificateFacts) -> None:
+        """Record a certificate that leaves its Secret while still valid, so that revoking and deleting cover it."""
+        now = self.context.now().replace(microsecond=0)
+        if facts.serial in tenant.ledger or facts.not_after <= now:
+            return
+        record = Record(
+            serial=facts.serial,
+            entry=Entry.KNOWN,
+            at=now,
+            not_after=facts.not_after,
+            reason=RevocationReason.UNSPECIFIED,
+            owner="/".join(certificate.meta.key),
+            owner_uid=certificate.meta.uid,
+        )
+        await self.authorities.ledgers.record(tenant, [record])
+
+    async def _signed(
+        self, certificate: ClientCertificate, tenant: Tenant, key: Secret | None
+    ) -> tuple[Authority, Issued] | Obstacle:
+        """Sign with the CA that signs now; ``key``: the one to keep."""
+        try:
+            wanted = _names(certificate)  # before an index is used up for what can never be signed
+            authority, serial = await self.authorities.allot(tenant)
+            return authority, await self._sign(certificate, wanted, authority, serial, key)
+        except AuthorityUnusableError as error:
+            return Obstacle(Reason.CA_MISSING, str(error))
+        except PkiError as error:
+            return Obstacle(Reason(error.reason.value), str(error))
+
     async def remember(self, certificate: ClientCertificate, tenant: Tenant, serial: str) -> None:
         """Record a certificate whose Secret is gone before a new one replaces it: it is still valid."""
         now = self.context.now().replace(microsecond=0)
@@ -113,13 +164,24 @@ class Issuer:
         secrets = self.context.world.written[Kind.SECRET]
         return secrets.get(certificate.meta.namespace, certificate.secret_name) is not None
 
-    async def _sign(
-        self, certificate: ClientCertificate, wanted: _Names, authority: Authority, serial: int
+    async def _sign(  # noqa: PLR0913, PLR0917 - what a signature rests on
+        self, certificate: ClientCertificate, wanted: _Names, authority: Authority, serial: int, key: Secret | None
     ) -> Issued:
-        """Sign; an RSA key takes its time and is made off the event loop."""
-        if certificate.algorithm is RequestedAlgorithm.RSA:
-            return await asyncio.to_thread(_sign, certificate, wanted, authority, serial, self.context)
-        return _sign(certificate, wanted, authority, serial, self.context)
+        """Sign; a new RSA key takes its time and is made off the event loop."""
+        subject, alternative_names = wanted
+        sign = partial(
+            issue_client,
+            authority,
+            subject=subject,
+            sans=alternative_names,
+            key=_kind_of_key(certificate) if key is None else key,
+            validity=certificate.validity,
+            serial=serial,
+            now=self.context.now(),
+        )
+        if key is None and certificate.algorithm is RequestedAlgorithm.RSA:
+            return await asyncio.to_thread(sign)
+        return sign()
 
     async def _adopt(self, certificate: ClientCertificate) -> Obstacle | None:
         """Look at a Secret of our name that was there already: ours after a crash, or somebody else's."""
@@ -163,19 +225,41 @@ def _names(certificate: ClientCertificate) -> _Names:
     )
 
 
-def _sign(
-    certificate: ClientCertificate, wanted: _Names, authority: Authority, serial: int, context: Context
-) -> Issued:
-    subject, alternative_names = wanted
-    return issue_client(
-        authority,
-        subject=subject,
-        sans=alternative_names,
-        key=KeySpec(KeyAlgorithm(certificate.algorithm.value), certificate.key_size),
-        validity=certificate.validity,
-        serial=serial,
-        now=context.now(),
+def _kind_of_key(certificate: ClientCertificate) -> KeySpec:
+    return KeySpec(KeyAlgorithm(certificate.algorithm.value), certificate.key_size)
+
+
+def _document(certificate: ClientCertificate, authority: Authority, issued: Issued) -> Document:
+    """Return the Secret of a certificate."""
+    meta = metadata(
+        certificate.meta.namespace,
+        certificate.secret_name,
+        role=CERTIFICATE_ROLE,
+        owner=certificate_owner(certificate.meta.name, certificate.meta.uid),
     )
+    meta["annotations"] = {names.ISSUED_FOR_ANNOTATION: issued_for(certificate)}
+    return secret(
+        meta,
+        {
+            names.TLS_CERT_KEY: issued.certificate_pem,
+            names.TLS_KEY_KEY: issued.key_pem,
+            names.CA_KEY: authority.certificate_pem,
+        },
+    )
+
+
+def _into(body: Body, document: Document) -> Body:
+    """Return a Secret as it was read with what is ours replaced; what others added to it stays."""
+    meta = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    for part in ("labels", "annotations"):
+        meta[part] = {**(meta.get(part) or {}), **document["metadata"][part]}
+    return {**body, "metadata": meta, "data": {**(body.get("data") or {}), **document["data"]}}
+
+
+def _keeps_key(certificate: ClientCertificate, facts: CertificateFacts) -> bool:
+    """Say whether a renewal keeps the key: it is asked for, and the key is still of the kind that is asked for."""
+    wanted = f"{certificate.algorithm.value}-{certificate.key_size}"
+    return certificate.rotation_policy is RotationPolicy.NEVER and facts.public_key == wanted
 
 
 def _was_in_conflict(certificate: ClientCertificate) -> bool:

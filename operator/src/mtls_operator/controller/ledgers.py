@@ -14,10 +14,9 @@ from mtls_operator.api import names
 from mtls_operator.cluster import AlreadyExistsError, ConflictError, Kind, NotFoundError
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.tenant import Page, Tenant
-from mtls_operator.pki import Authority
 from mtls_operator.plan.authority import page_document, page_number, selector
 from mtls_operator.plan.ledger import RECORDS_KEY, Record, append, decode, latest
-from mtls_operator.plan.published import recover, still_signed
+from mtls_operator.plan.published import recover, still_signed_by
 
 _log = structlog.get_logger(__name__)
 
@@ -72,19 +71,20 @@ class Ledgers:
         tenant.ledger, tenant.owned = {}, {}
         tenant.learn([*stored.values(), *lost])
         if tenant.authority is not None:
-            lost += await self._lost_to_a_rollback(tenant, tenant.authority)
+            lost += await self._lost_to_a_rollback(tenant)
         if lost:
             tenant.recovered += len(lost)
             _log.error("ledger.rollback", namespace=tenant.namespace, recovered=len(lost))
             await self._append(tenant, lost)
 
-    async def _lost_to_a_rollback(self, tenant: Tenant, authority: Authority) -> list[Record]:
+    async def _lost_to_a_rollback(self, tenant: Tenant) -> list[Record]:
         body = await self.context.cluster.get(Kind.CONFIG_MAP, tenant.namespace, names.REVOCATION_CONFIGMAP)
         tenant.published = {key: str(value) for key, value in ((body or {}).get("data") or {}).items()}
-        listed = still_signed(tenant.published.get(names.CRL_KEY), authority)
-        if listed is None:
-            return []
-        return recover(tenant.ledger, listed.revocations, authority=authority)
+        return [
+            record
+            for authority, listed in still_signed_by(tenant.published.get(names.CRL_KEY), tenant.generations)
+            for record in recover(tenant.ledger, listed.revocations, authority=authority)
+        ]
 
     async def _append(self, tenant: Tenant, records: list[Record]) -> None:
         if not tenant.pages:

@@ -33,6 +33,7 @@ from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
 from mtls_operator.controller.reports import Reports
+from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.rule import RuleReconciler
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
@@ -177,7 +178,7 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
 def _reconcilers(
     context: Context, authorities: Authorities, own: Internal, hosts: HostReconciler
 ) -> dict[Topic, Reconcile]:
-    authority = AuthorityReconciler(context, authorities, own)
+    authority = AuthorityReconciler(context, authorities, own, Rotation(context, authorities))
     certificate = CertificateReconciler(context, authorities, Issuer(context, authorities))
     rule = RuleReconciler(context, hosts)
 

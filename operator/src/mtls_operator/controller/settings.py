@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 
 from mtls_operator.api import names
 
 _LAST_PORT = 65_535
-_MOST_WORKERS = 1024
+#: The largest numbers of what is no port.
+_MOST = {"MTLS_WORKERS": 1024, "MTLS_REISSUE_SECONDS": 30 * 24 * 3600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,17 @@ class Settings:
     metrics_port: int = 8082
     #: How many keys are worked on at once.
     workers: int = 16
+    #: After a rotation of a CA, certificates with keys of ours are issued anew within this many seconds.
+    reissue_seconds: int = 3600
     #: ``json`` or ``console``.
     log_format: str = "json"
     #: ``debug``, ``info``, ``warning`` or ``error``.
     log_level: str = "info"
+
+    @property
+    def reissue_window(self) -> timedelta:
+        """Within which time after a rotation certificates are issued anew."""
+        return timedelta(seconds=self.reissue_seconds)
 
     @property
     def discovery_host(self) -> str:
@@ -79,7 +88,7 @@ def _number(variable: str, text: str) -> int:
         number = int(text)
     except ValueError as error:
         raise SettingsError(f"{variable}={text!r} is no number") from error
-    most = _MOST_WORKERS if variable == "MTLS_WORKERS" else _LAST_PORT
+    most = _MOST.get(variable, _LAST_PORT)
     if not 1 <= number <= most:
         raise SettingsError(f"{variable}={text!r} is not between 1 and {most}")
     return number

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mtls_operator.pki import Authority
-from mtls_operator.plan.authority import Stored
+from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.certificate import Obstacle
-from mtls_operator.plan.ledger import Record
+from mtls_operator.plan.ledger import Entry, Record
 from mtls_operator.plan.published import Publication
 
 
@@ -29,7 +29,8 @@ class Tenant:
 
     namespace: str
     uid: str
-    stored: Stored | None = None
+    #: Every generation of the CA, oldest first.
+    generations: tuple[Stored, ...] = ()
     obstacle: Obstacle | None = None
     free: range = range(0)
     ledger: dict[str, Record] = field(default_factory=dict)
@@ -47,6 +48,8 @@ class Tenant:
     #: While a block is being reserved: the newest version of the CA's Secret that was seen, which may be our own.
     reserving: bool = False
     noticed: int = 0
+    #: By host (namespace/name): the issuers that every proxy of it trusts now.
+    confirmed: dict[str, frozenset[str]] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def learn(self, records: Iterable[Record]) -> None:
@@ -55,7 +58,31 @@ class Tenant:
             self.ledger[record.serial] = record
             self.owned.setdefault(record.owner_uid, {})[record.serial] = record.not_after
 
+    def put(self, stored: Stored) -> None:
+        """Take in a generation as it was written or read last."""
+        others = [other for other in self.generations if other.generation != stored.generation]
+        self.generations = tuple(sorted([*others, stored], key=lambda one: one.generation))
+
+    def held(self, stored: Stored) -> Stored:
+        """Return a generation as it is now: another block may have been reserved meanwhile."""
+        return next((one for one in self.generations if one.generation == stored.generation), stored)
+
+    @property
+    def stored(self) -> Stored | None:
+        """The generation that signs, when there is a usable one."""
+        return next((stored for stored in self.generations if stored.phase is Phase.ACTIVE), None)
+
+    def is_revoked(self, serial: str) -> bool:
+        """Say what the ledger says of a serial number."""
+        record = self.ledger.get(serial)
+        return record is not None and record.entry is Entry.REVOKED
+
+    @property
+    def trusted(self) -> tuple[Stored, ...]:
+        """The generations whose leaves count."""
+        return tuple(stored for stored in self.generations if stored.trusted)
+
     @property
     def authority(self) -> Authority | None:
-        """The CA, when there is a usable one."""
+        """The CA that signs, when there is a usable one."""
         return self.stored.authority if self.stored is not None else None

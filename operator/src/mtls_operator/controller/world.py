@@ -39,7 +39,8 @@ class Written:
     """An object that we write, as it was last seen.
 
     ``content`` are digests of its parts; ``epoch`` and ``text`` are set for the generated scripts and for the
-    last good rules; ``certificate`` is the public ``tls.crt`` of a Secret.
+    last good rules; ``certificate`` is the public ``tls.crt`` of a Secret, ``issued_for`` the digest of what it was
+    issued for.
     """
 
     kind: Kind
@@ -55,6 +56,7 @@ class Written:
     epoch: int | None = None
     text: str = ""
     script: str = ""
+    issued_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,4 +275,5 @@ def _written(kind: Kind, body: Mapping[str, Any]) -> Written:
         epoch=epoch,
         text=text,
         script=script,
+        issued_for=str((metadata.get("annotations") or {}).get(names.ISSUED_FOR_ANNOTATION) or ""),
     )

@@ -107,9 +107,12 @@ def bitmap(indices: Iterable[int], *, limit: int = BITMAP_LIMIT) -> bytes:
     return bytes(bits)
 
 
-def revoked_json(revocations: Iterable[Revocation], *, epoch: int, issuer: CertificateFacts) -> str:
-    """Return the list for people and tools: one line per certificate, sorted by serial."""
-    head = json.dumps({"issuer": {"subject": issuer.subject, "ski": issuer.ski}, "epoch": epoch})
+def revoked_json(
+    revocations: Iterable[Revocation], *, epoch: int, issuers: Iterable[CertificateFacts]
+) -> str:
+    """Return the list for people and tools: one line per certificate, sorted by serial; all CAs that it is about."""
+    about = [{"subject": issuer.subject, "ski": issuer.ski} for issuer in issuers]
+    head = json.dumps({"issuers": about, "epoch": epoch})
     rows = ",\n".join(_row(revocation) for revocation in merge(revocations))
     return f'{head[:-1]}, "revoked": [{chr(10) + rows + chr(10) if rows else ""}]}}\n'
 

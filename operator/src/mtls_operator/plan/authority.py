@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any, Final
 
 from mtls_operator.api import names
@@ -14,6 +15,8 @@ from mtls_operator.plan.objects import Document, Owner, config_map, metadata, se
 
 #: Key in the CA's Secret: the first index that was never reserved.
 NEXT_INDEX_KEY: Final = "next-index"
+#: Key in the CA's Secret: the first index that this generation may give out; smaller ones are its predecessors'.
+FIRST_INDEX_KEY: Final = "first-index"
 #: Indices are reserved in blocks: one extra write per block, a restart skips the rest of its block.
 INDEX_BLOCK: Final = 1024
 AUTHORITY_LIFETIME: Final = timedelta(days=3650)
@@ -25,14 +28,38 @@ class AuthorityUnusableError(Exception):
     """The CA of a namespace cannot be used; the message says what to do."""
 
 
+class Phase(StrEnum):
+    """Where one generation of a managed CA stands; a rotation takes two of them through this, in this order.
+
+    ``PREPARED``: in every bundle, signs nothing yet. ``ACTIVE``: signs. ``RETIRING``: signs nothing any more, its
+    leaves count until the last has ended. ``RETIRED``: in no bundle, its leaves count no more.
+    """
+
+    PREPARED = "Prepared"
+    ACTIVE = "Active"
+    RETIRING = "Retiring"
+    RETIRED = "Retired"
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A CA as it is kept: its generation, the first index that is not reserved, and the Secret without its data."""
+    """One generation of a CA as it is kept: which indices are its own, and the Secret without its data.
+
+    ``next_index`` is the first that is not reserved. ``rotate`` is what an administrator asked for; empty: nothing.
+    """
 
     authority: Authority
     generation: int
     next_index: int
     body: Document
+    phase: Phase = Phase.ACTIVE
+    first_index: int = 0
+    rotate: str = ""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether leaves of this generation count."""
+        return self.phase is not Phase.RETIRED
 
 
 def labels_of(namespace: str, namespace_uid: str) -> dict[str, str]:
@@ -48,46 +75,89 @@ def selector(role: str, namespace: str, namespace_uid: str | None = None) -> str
     return ",".join(f"{key}={value}" for key, value in wanted.items())
 
 
-def authority_document(
-    operator_namespace: str, namespace: str, namespace_uid: str, generation: int, authority: Authority
+def authority_document(  # noqa: PLR0913 - the parts of one object, most of them by keyword
+    operator_namespace: str,
+    namespace: str,
+    namespace_uid: str,
+    *,
+    generation: int,
+    authority: Authority,
+    phase: Phase = Phase.ACTIVE,
 ) -> Document:
     """Return the Secret of a new CA: no index is reserved yet."""
+    meta = metadata(
+        operator_namespace,
+        names.authority_secret(namespace, generation),
+        role="authority",
+        labels=labels_of(namespace, namespace_uid),
+    )
+    meta["annotations"] = {names.PHASE_ANNOTATION: phase.value}
+    return _authority_secret(meta, authority, next_index=0, first_index=0)
+
+
+def _authority_secret(meta: Document, authority: Authority, *, next_index: int, first_index: int) -> Document:
     return secret(
-        metadata(
-            operator_namespace,
-            names.authority_secret(namespace, generation),
-            role="authority",
-            labels=labels_of(namespace, namespace_uid),
-        ),
+        meta,
         {
             names.TLS_CERT_KEY: authority.certificate_pem,
             names.TLS_KEY_KEY: authority.key_pem,
-            NEXT_INDEX_KEY: "0",
+            NEXT_INDEX_KEY: str(next_index),
+            FIRST_INDEX_KEY: str(first_index),
         },
     )
 
 
-def read_stored(bodies: Iterable[Mapping[str, Any]], namespace: str) -> Stored | None:
-    """Return the newest generation among the Secrets of a namespace's CA; None when there is none.
+def read_generations(bodies: Iterable[Mapping[str, Any]], namespace: str) -> tuple[Stored, ...]:
+    """Return all generations among the Secrets of a namespace's CA, oldest first.
+
+    Raises:
+        AuthorityUnusableError: the content of one cannot be used, or none of them can ever sign.
+    """
+    found = []
+    for body in bodies:
+        generation = generation_of(body["metadata"]["name"], namespace)
+        if generation is not None:
+            found.append(read_stored(body, generation))
+    generations = tuple(sorted(found, key=lambda stored: stored.generation))
+    if generations and not any(stored.phase is Phase.ACTIVE for stored in generations):
+        _require_successor(generations, namespace)
+    return generations
+
+
+def _require_successor(generations: tuple[Stored, ...], namespace: str) -> None:
+    """Raise unless a rotation is between closing the old CA and opening its successor."""
+    last = generations[-1]
+    if last.phase is Phase.PREPARED and len(generations) > 1:
+        return
+    missing = last.generation - 1 if last.phase is Phase.PREPARED else last.generation + 1
+    name = names.authority_secret(namespace, missing)
+    raise AuthorityUnusableError(
+        f"The Secret of the active CA is missing: restore {name} in the operator's namespace from a backup."
+    )
+
+
+def read_stored(body: Mapping[str, Any], generation: int) -> Stored:
+    """Return one generation from its Secret.
 
     Raises:
         AuthorityUnusableError: its content cannot be used.
     """
-    by_generation = {}
-    for body in bodies:
-        generation = generation_of(body["metadata"]["name"], namespace)
-        if generation is not None:
-            by_generation[generation] = body
-    if not by_generation:
-        return None
-    generation = max(by_generation)
-    body = dict(by_generation[generation])
     name = body["metadata"]["name"]
+    annotations = body["metadata"].get("annotations") or {}
     index = secret_value(body, NEXT_INDEX_KEY) or b""
-    if not index.isdigit():
+    first = secret_value(body, FIRST_INDEX_KEY) or b"0"
+    for key, value in ((NEXT_INDEX_KEY, index), (FIRST_INDEX_KEY, first)):
+        if not value.isdigit():
+            raise AuthorityUnusableError(
+                f"Secret {name} in the operator's namespace has no usable {key}: restore it from a backup."
+            )
+    try:
+        phase = Phase(annotations.get(names.PHASE_ANNOTATION, Phase.ACTIVE.value))
+    except ValueError:
         raise AuthorityUnusableError(
-            f"Secret {name} in the operator's namespace has no usable {NEXT_INDEX_KEY}: restore it from a backup."
-        )
+            f"Secret {name} in the operator's namespace has no usable annotation {names.PHASE_ANNOTATION}: "
+            "restore it from a backup."
+        ) from None
     try:
         authority = load_authority(
             secret_value(body, names.TLS_CERT_KEY) or b"",
@@ -97,7 +167,15 @@ def read_stored(bodies: Iterable[Mapping[str, Any]], namespace: str) -> Stored |
         raise AuthorityUnusableError(
             f"Secret {name} in the operator's namespace is no usable CA: {error} Restore it from a backup."
         ) from error
-    return Stored(authority, generation, int(index), without_data(body))
+    return Stored(
+        authority=authority,
+        generation=generation,
+        next_index=int(index),
+        body=without_data(body),
+        phase=phase,
+        first_index=int(first),
+        rotate=str(annotations.get(names.ROTATE_ANNOTATION) or ""),
+    )
 
 
 def without_data(body: Mapping[str, Any]) -> Document:
@@ -114,28 +192,58 @@ def generation_of(name: str, namespace: str) -> int | None:
 
 def reserve(stored: Stored, *, block: int = INDEX_BLOCK) -> Document:
     """Return the Secret with the next block of indices reserved, to be replaced at exactly the version read."""
-    metadata_ = {
-        key: stored.body["metadata"][key]
-        for key in ("name", "namespace", "labels", "resourceVersion", "uid")
-        if key in stored.body["metadata"]
+    return _replaced(stored, next_index=stored.next_index + block)
+
+
+def closed(stored: Stored, phase: Phase) -> Document:
+    """Return the Secret of a generation that signs no more: whoever still holds it as active cannot reserve."""
+    return _replaced(stored, phase=phase)
+
+
+def opened(stored: Stored, *, first_index: int) -> Document:
+    """Return the Secret of a prepared generation that signs from now on, with indices from the first given."""
+    return _replaced(stored, phase=Phase.ACTIVE, next_index=first_index, first_index=first_index)
+
+
+def _replaced(
+    stored: Stored,
+    *,
+    phase: Phase | None = None,
+    next_index: int | None = None,
+    first_index: int | None = None,
+) -> Document:
+    """Return the Secret with changes, to be replaced at exactly the version read."""
+    held = stored.body["metadata"]
+    meta = {
+        key: held[key]
+        for key in ("name", "namespace", "labels", "annotations", "resourceVersion", "uid")
+        if key in held
     }
-    document = secret(
-        metadata_,
-        {
-            names.TLS_CERT_KEY: stored.authority.certificate_pem,
-            names.TLS_KEY_KEY: stored.authority.key_pem,
-            NEXT_INDEX_KEY: str(stored.next_index + block),
-        },
+    meta["annotations"] = {
+        **(held.get("annotations") or {}),
+        names.PHASE_ANNOTATION: (phase or stored.phase).value,
+    }
+    document = _authority_secret(
+        meta,
+        stored.authority,
+        next_index=stored.next_index if next_index is None else next_index,
+        first_index=stored.first_index if first_index is None else first_index,
     )
     document["type"] = stored.body.get("type", document["type"])
     return document
 
 
-def bundle_document(namespace: str, authority: Authority) -> Document:
-    """Return the ConfigMap from which anybody in the namespace can read the CA certificate."""
+def bundle_of(generations: Iterable[Stored]) -> str:
+    """Return the certificates of all generations whose leaves count, newest first."""
+    newest_first = sorted(generations, key=lambda stored: -stored.generation)
+    return "".join(stored.authority.certificate_pem for stored in newest_first if stored.trusted)
+
+
+def bundle_document(namespace: str, generations: Iterable[Stored]) -> Document:
+    """Return the ConfigMap from which anybody in the namespace can read the CA certificates."""
     return config_map(
         metadata(namespace, names.CLIENT_CA_CONFIGMAP, role="bundle"),
-        {names.CA_KEY: authority.certificate_pem},
+        {names.CA_KEY: bundle_of(generations)},
     )
 
 

@@ -6,20 +6,24 @@ world from which the same chain goes on (guarantee G3).
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from mtls_operator.api import names
-from mtls_operator.api.certificate import CertificateState, ClientCertificate
+from mtls_operator.api.certificate import CertificateState, ClientCertificate, RenewalPolicy
 from mtls_operator.api.conditions import Condition, conditions_of, merge_conditions, ready
 from mtls_operator.api.meta import Meta
 from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.pki import CertificateFacts
+from mtls_operator.plan.authority import Stored
 from mtls_operator.plan.ledger import Entry, Record, may_restore
+from mtls_operator.plan.renewal import renewal_time, spread
 
 
 class MakeCondition(Protocol):
@@ -34,6 +38,7 @@ class Step(StrEnum):
 
     ADD_FINALIZER = "add finalizer"
     ISSUE = "issue"
+    RENEW = "renew"
     RECORD = "wait for the ledger"
     RELEASE = "remove finalizer"
     REPORT = "report"
@@ -51,8 +56,8 @@ class Obstacle:
 class CertificateView:
     """Everything that the decision rests on.
 
-    ``facts`` are those of the certificate in the Secret that carries our object's UID, ``issuer`` says that our
-    CA signed it. ``record`` is the ledger's word on its serial number, ``in_force`` whether every proxy
+    ``facts`` are those of the certificate in the Secret that carries our object's UID, ``renewal`` says when it is
+    replaced. ``former`` are the earlier certificates of the object that still count, with their ends. ``record`` is the ledger's word on its serial number, ``in_force`` whether every proxy
     acknowledged the current list; ``waiting_for`` names the proxies that did not. ``pending_records`` are
     records that the ledger still has to get for this object.
     """
@@ -65,6 +70,64 @@ class CertificateView:
     waiting_for: str
     pending_records: bool
     now: datetime
+    renewal: Renewal | None = None
+    former: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """When a certificate is replaced, and why; ``obstacle``: why that was not possible."""
+
+    at: datetime
+    due: datetime
+    why: str
+    obstacle: Obstacle | None = None
+
+
+def issued_for(certificate: ClientCertificate) -> str:
+    """Return a digest of everything in a spec that stands in the certificate or its key: a change needs a new one."""
+    subject = certificate.subject
+    parts = [
+        [getattr(subject, part.name) for part in fields(subject)],
+        certificate.dns_names,
+        certificate.uris,
+        certificate.emails,
+        certificate.ip_addresses,
+        certificate.validity.total_seconds(),
+        certificate.algorithm.value,
+        certificate.key_size,
+    ]
+    return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
+
+
+def renewal_of(  # noqa: PLR0913 - what a renewal rests on, all by keyword
+    certificate: ClientCertificate,
+    facts: CertificateFacts,
+    *,
+    issued_for_digest: str,
+    signed_by: Stored | None,
+    active: Stored | None,
+    reissue_window: timedelta,
+    now: datetime,
+) -> Renewal | None:
+    """Return when and why a certificate is replaced; None: never.
+
+    ``signed_by`` is the generation of the CA that signed it. When another one signs now, all certificates are issued
+    anew within the window, each at a time of its own; at once when the old one counts no more.
+    """
+    if certificate.renewal.policy is RenewalPolicy.NEVER:
+        return None
+    uid = certificate.meta.uid
+    at = renewal_time(facts.not_before, facts.not_after, before=certificate.renewal.before, uid=uid)
+    due, why = at, "it comes to its end"
+    if signed_by is not None and active is not None and signed_by.generation < active.generation:
+        opened = active.authority.facts.not_before
+        moment = opened + spread(uid, reissue_window) if signed_by.trusted else now
+        if moment < due:
+            due, why = moment, "a new CA signs"
+    if issued_for_digest and issued_for_digest != issued_for(certificate) and now < due:
+        due, why = now, "its spec was changed"
+    return Renewal(at, due, why)
 
 
 def next_step(view: CertificateView) -> Step:
@@ -78,7 +141,22 @@ def next_step(view: CertificateView) -> Step:
         return Step.ADD_FINALIZER
     if view.facts is None and view.obstacle is None and not view.certificate.revoked:
         return Step.ISSUE
-    return Step.RECORD if view.pending_records else Step.REPORT
+    if view.pending_records:
+        return Step.RECORD
+    return Step.RENEW if _is_due(view) else Step.REPORT
+
+
+def _is_due(view: CertificateView) -> bool:
+    """Say whether the certificate is to be replaced now; nothing renews a revoked one."""
+    renewal = view.renewal
+    revoked = view.certificate.revoked or (view.record is not None and view.record.entry is Entry.REVOKED)
+    return (
+        view.facts is not None
+        and not revoked
+        and renewal is not None
+        and renewal.obstacle is None
+        and renewal.due <= view.now
+    )
 
 
 def state_of(view: CertificateView) -> CertificateState:
@@ -121,12 +199,21 @@ def status_of(view: CertificateView) -> dict[str, Any]:
             "notBefore": format_timestamp(facts.not_before),
             "notAfter": format_timestamp(facts.not_after),
         }
+    if view.renewal is not None and state is not CertificateState.REVOKED:
+        status["renewalTime"] = format_timestamp(view.renewal.at)
+    if view.former:
+        status["previous"] = [
+            {"serialNumber": serial, "notAfter": format_timestamp(end)}
+            for serial, end in list(view.former.items())[-_PREVIOUS:]
+        ]
     if view.record is not None and view.record.entry is Entry.REVOKED:
         status["revokedAt"] = format_timestamp(view.record.at)
     status["conditions"] = merge_conditions(conditions_of(certificate.status), conditions, now=view.now)
     return status
 
 
+#: As many as the schema takes; the ledger knows all.
+_PREVIOUS = 100
 _OF_ISSUED = ("serialNumber", "fingerprintSha256", "subject", "issuer", "notBefore", "notAfter")
 
 
@@ -150,6 +237,9 @@ def _conditions(view: CertificateView, state: CertificateState) -> list[Conditio
     }
     if state in refusals:
         summary = condition(ConditionType.READY, *refusals[state], status=False)
+    elif summary.status is True and view.renewal is not None and view.renewal.obstacle is not None:
+        message = f"It is valid, but could not be renewed although {view.renewal.why}: {view.renewal.obstacle.message}"
+        summary = condition(ConditionType.READY, Reason.RENEWAL_FAILED, message, status=True)
     elif summary.status is True:
         summary = condition(
             ConditionType.READY,

@@ -30,6 +30,7 @@ from mtls_operator.envoy import (
     version_of,
 )
 from mtls_operator.pki import CertificateFacts
+from mtls_operator.plan.authority import Phase
 from mtls_operator.plan.certificate import MakeCondition
 from mtls_operator.plan.epochs import credible, next_epoch
 from mtls_operator.plan.hostrules import HostRules
@@ -52,11 +53,13 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The managed CA as a host sees it."""
+    """An issuing CA as a host sees it: where it comes from, and where it stands in its rotation."""
 
     digest: str
     certificate_pem: str
     facts: CertificateFacts
+    source: str = "managed"
+    phase: str = Phase.ACTIVE.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def owner_of(host: Host) -> Owner:
 def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by keyword
     host: Host,
     rules: HostRules,
-    trust: Trust | None,
+    trusts: Sequence[Trust],
     discovery: Discovery,
     *,
     previous_script: str,
@@ -103,7 +106,7 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
 ) -> Configuration | Trouble:
     """Generate what the pods of a host mount; unchanged rules keep their epoch (guarantee G6).
 
-    ``trust`` None: the host does not trust the managed CA. ``previous_script`` is the one found in the cluster,
+    ``trusts`` are all CAs whose leaves count on this host. ``previous_script`` is the one found in the cluster,
     ``seen`` are the epochs that were ever seen in use.
     """
     config = ProxyConfig(
@@ -119,15 +122,15 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
     seen = [epoch for epoch in seen if credible(epoch, now=now) is not None]
     old = credible(epoch_of(previous_script), now=now)
     epoch = old if old is not None else next_epoch(seen, now=now)
-    script = _script(host, rules, trust, epoch=epoch)
+    script = _script(host, rules, trusts, epoch=epoch)
     if script != previous_script or epoch < max(seen, default=0):
         epoch = next_epoch((*seen, old), now=now)
-        script = _script(host, rules, trust, epoch=epoch)
+        script = _script(host, rules, trusts, epoch=epoch)
         try:
             check_script(script)
         except ScriptError as error:
             return Trouble(Reason.CONFIG_INVALID, f"The generated script does not load: {error}")
-    data = host_files(config, client_ca_pem=trust.certificate_pem if trust is not None else "", rules=script)
+    data = host_files(config, client_ca_pem="".join(trust.certificate_pem for trust in trusts), rules=script)
     data[names.LAST_GOOD_KEY] = rules.last_good()
     size = sum(len(text.encode()) for text in data.values())
     if size > CONFIG_BYTES:
@@ -139,8 +142,8 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
     return Configuration(data=data, script=script, version=script_version(script), epoch=epoch)
 
 
-def _script(host: Host, rules: HostRules, trust: Trust | None, *, epoch: int) -> str:
-    issuers = (IssuerTrust(trust.digest, listed=True),) if trust is not None else ()
+def _script(host: Host, rules: HostRules, trusts: Sequence[Trust], *, epoch: int) -> str:
+    issuers = [IssuerTrust(trust.digest, listed=True) for trust in trusts]
     return rules_script(
         epoch=epoch,
         hostnames=host.hostnames,
@@ -200,7 +203,7 @@ class HostView:
 
     host: Host
     conflict: str
-    trust: Trust | None
+    trusts: tuple[Trust, ...]
     troubles: tuple[Trouble, ...]
     configuration: Configuration | None
     programmed: Trouble | None
@@ -227,7 +230,7 @@ def status_of(view: HostView) -> dict[str, Any]:
             "rules": view.configuration.epoch if view.configuration is not None else 0,
             "revocation": view.revocation_epoch,
         },
-        "clientCAs": _client_cas(view.trust),
+        "clientCAs": _client_cas(view.trusts),
         "rules": [
             {"name": rule.meta.name, "action": rule.action.value, "priority": rule.priority}
             for rule in view.rules.in_force
@@ -240,17 +243,16 @@ def status_of(view: HostView) -> dict[str, Any]:
     return status
 
 
-def _client_cas(trust: Trust | None) -> list[dict[str, str]]:
-    if trust is None:
-        return []
+def _client_cas(trusts: Sequence[Trust]) -> list[dict[str, str]]:
     return [
         {
             "subject": trust.facts.subject,
             "ski": trust.facts.ski,
             "notAfter": format_timestamp(trust.facts.not_after),
-            "source": "managed",
-            "phase": "Active",
+            "source": trust.source,
+            "phase": trust.phase,
         }
+        for trust in trusts
     ]
 
 

@@ -37,7 +37,11 @@ class Entry(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line: ``serial`` in upper-case hexadecimal, ``owner`` as namespace/name with its UID."""
+    """One line: ``serial`` in upper-case hexadecimal, ``owner`` as namespace/name with its UID.
+
+    ``recovered``: it was taken back from a published list. ``superseded``: a renewed certificate revoked it, not its
+    object.
+    """
 
     serial: str
     entry: Entry
@@ -47,6 +51,7 @@ class Record:
     owner: str
     owner_uid: str
     recovered: bool = False
+    superseded: bool = False
 
 
 def encode(records: Iterable[Record]) -> str:
@@ -99,6 +104,17 @@ class Holder:
     restorable: bool
     reason: RevocationReason
     serials: Mapping[str, datetime]
+    #: The certificate in the Secret; empty: there is none.
+    current: str = ""
+    #: How long after a renewal the former certificates are revoked; None: never.
+    revoke_old_after: timedelta | None = None
+
+    def superseded_at(self, record: Record) -> datetime | None:
+        """Return when a certificate that was replaced is to be revoked; None: not by its age."""
+        replaced = bool(self.current) and record.serial != self.current
+        if self.revoke_old_after is None or not replaced or record.entry is Entry.REVOKED:
+            return None
+        return record.at + self.revoke_old_after
 
     @property
     def revokes(self) -> bool:
@@ -120,6 +136,9 @@ def due(ledger: Mapping[str, Record], holders: Iterable[Holder], *, now: datetim
                 continue
             before = ledger.get(serial)
             entry = _wanted(before, holder)
+            superseded = entry is None and _is_superseded(before, holder, now=now)
+            if superseded:
+                entry = Entry.REVOKED
             if entry is not None:
                 records.append(
                     Record(
@@ -127,12 +146,18 @@ def due(ledger: Mapping[str, Record], holders: Iterable[Holder], *, now: datetim
                         entry=entry,
                         at=now if before is None else max(now, before.at + _STEP),
                         not_after=not_after,
-                        reason=_reason(holder),
+                        reason=RevocationReason.SUPERSEDED if superseded else _reason(holder),
                         owner="/".join(holder.meta.key),
                         owner_uid=holder.meta.uid,
+                        superseded=superseded,
                     )
                 )
     return tuple(records)
+
+
+def _is_superseded(record: Record | None, holder: Holder, *, now: datetime) -> bool:
+    moment = holder.superseded_at(record) if record is not None else None
+    return moment is not None and moment <= now
 
 
 def _wanted(record: Record | None, holder: Holder) -> Entry | None:
@@ -157,7 +182,9 @@ def _graver(record: Record | None, holder: Holder) -> bool:
 
 def may_restore(record: Record, owner_uid: str) -> bool:
     """Say whether an object may take back a revocation: only its own, and never that of a compromised key."""
-    return record.owner_uid == owner_uid and record.reason not in FINAL_REASONS and not record.recovered
+    return record.owner_uid == owner_uid and record.reason not in FINAL_REASONS and not (
+        record.recovered or record.superseded
+    )
 
 
 def _reason(holder: Holder) -> RevocationReason:
@@ -178,6 +205,8 @@ def _line(record: Record) -> str:
     }
     if record.recovered:
         document["recovered"] = "true"
+    if record.superseded:
+        document["superseded"] = "true"
     return json.dumps(document, separators=(",", ":")) + "\n"
 
 
@@ -196,4 +225,5 @@ def _record(document: Mapping[str, str]) -> Record:
         owner=document["owner"],
         owner_uid=document["ownerUid"],
         recovered=document.get("recovered") == "true",
+        superseded=document.get("superseded") == "true",
     )

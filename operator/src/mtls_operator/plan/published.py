@@ -7,7 +7,8 @@ have made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -30,6 +31,7 @@ from mtls_operator.pki import (
     sign_crl,
 )
 from mtls_operator.pki import RevocationReason as PkiReason
+from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.epochs import credible, next_epoch
 from mtls_operator.plan.ledger import Entry, Record
 
@@ -38,6 +40,7 @@ READABLE_BYTES: Final = 500 * 1024
 #: A list for other gateways is signed anew long before it is stale, so that it never fails by age.
 CRL_LIFETIME: Final = timedelta(days=30)
 CRL_RENEWAL: Final = timedelta(days=1)
+_CRL: Final = re.compile(r"-----BEGIN X509 CRL-----\n[A-Za-z0-9+/=\n]+-----END X509 CRL-----\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Publication:
     """The content of ``mtls-revocation``, and what the proxies must acknowledge.
 
     ``serials`` are those that it revokes. ``left_out`` names the readable parts that did not fit; ``renew_at`` is
-    when the list must be signed anew.
+    when the list must be signed anew; ``issuers`` are the digests of the CAs that it is about.
     """
 
     data: Mapping[str, str]
@@ -55,6 +58,7 @@ class Publication:
     renew_at: datetime
     serials: frozenset[str]
     left_out: tuple[str, ...] = ()
+    issuers: frozenset[str] = frozenset()
 
 
 def recover(
@@ -87,6 +91,17 @@ def recover(
     return records
 
 
+def still_signed_by(text: str | None, generations: Iterable[Stored]) -> list[tuple[Authority, CrlFacts]]:
+    """Return the published lists that CAs of ours signed, each with its CA; a list of nobody's says nothing."""
+    found = []
+    for pem in _CRL.findall(text or ""):
+        for stored in generations:
+            facts = still_signed(pem, stored.authority)
+            if facts is not None:
+                found.append((stored.authority, facts))
+    return found
+
+
 def still_signed(pem: str | None, authority: Authority) -> CrlFacts | None:
     """Return the content of the published list, or None when our CA did not sign it."""
     if not pem:
@@ -112,24 +127,25 @@ def revocations(ledger: Mapping[str, Record], *, now: datetime) -> tuple[Revocat
     )
 
 
-def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
-    authority: Authority,
+def publish(
+    generations: Sequence[Stored],
     revoked: tuple[Revocation, ...],
     *,
-    next_index: int,
     previous: Mapping[str, str],
     seen: Iterable[int],
     now: datetime,
 ) -> Publication:
     """Build the content of ``mtls-revocation``; unchanged revocations keep epoch and bytes (guarantee G6).
 
+    ``generations`` are those of the namespace's CA: each that is trusted gets the list of its own leaves.
     ``previous`` is the content found in the cluster, which anybody in the namespace may have edited: it is used
     only where it is byte for byte what we would write. ``seen`` are the epochs that were ever seen in use.
 
     Raises:
         ScriptError: the generated script does not load; what is published stays as it is.
     """
-    issuers = (IssuerRevocations(authority.digest, _bits(revoked, next_index=next_index)),)
+    lists = _by_generation(generations, revoked)
+    issuers = [IssuerRevocations(stored.authority.digest, _bits(own)) for stored, own in lists]
     seen = [epoch for epoch in seen if credible(epoch, now=now) is not None]
     old = credible(epoch_of(previous.get(names.REVOCATION_KEY, "")), now=now)
     epoch = old if old is not None else next_epoch(seen, now=now)
@@ -138,10 +154,12 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
         epoch = next_epoch((*seen, old), now=now)
         script = revocation_script(epoch=epoch, issuers=issuers)
         check_script(script)
-    crl, signed_at = _list_for_others(authority, revoked, previous.get(names.CRL_KEY), epoch=epoch, now=now)
+    former = _CRL.findall(previous.get(names.CRL_KEY, ""))
+    signed = [_list_for_others(stored.authority, own, former, epoch=epoch, now=now) for stored, own in lists]
+    about = [stored.authority.facts for stored, _ in lists]
     readable = {
-        names.REVOKED_JSON_KEY: revoked_json(revoked, epoch=epoch, issuer=authority.facts),
-        names.CRL_KEY: crl,
+        names.REVOKED_JSON_KEY: revoked_json(revoked, epoch=epoch, issuers=about),
+        names.CRL_KEY: "".join(text for text, _ in signed),
     }
     left_out = []
     for key in (names.REVOKED_JSON_KEY, names.CRL_KEY):
@@ -153,30 +171,60 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
         script=script,
         version=script_version(script),
         epoch=epoch,
-        renew_at=signed_at + CRL_RENEWAL,
+        renew_at=min((at for _, at in signed), default=now) + CRL_RENEWAL,
         serials=frozenset(revocation.serial for revocation in revoked),
         left_out=tuple(left_out),
+        issuers=frozenset(stored.authority.digest for stored, _ in lists),
     )
 
 
-def _bits(revoked: Iterable[Revocation], *, next_index: int) -> bytes:
-    """Return the bitmap; an index that was never given out (a forged status) must not blow it up."""
-    serials = (parse_serial(revocation.serial) for revocation in revoked)
-    indices = (index_of(serial) for serial in serials if has_index(serial))
-    return bitmap(index for index in indices if index < next_index)
+def _by_generation(
+    generations: Sequence[Stored], revoked: Iterable[Revocation]
+) -> list[tuple[Stored, tuple[Revocation, ...]]]:
+    """Return the trusted generations, newest first, with the revocations of their own leaves.
+
+    An index that was never given out (a forged status) belongs to none: it must not blow up a bitmap.
+    """
+    signing = sorted(
+        (stored for stored in generations if stored.phase is not Phase.PREPARED),
+        key=lambda stored: stored.first_index,
+    )
+    ends = [stored.first_index for stored in signing[1:]] + [signing[-1].next_index] if signing else []
+    own: dict[int, list[Revocation]] = {stored.generation: [] for stored in generations}
+    for revocation in revoked:
+        serial = parse_serial(revocation.serial)
+        if not has_index(serial):
+            continue
+        index = index_of(serial)
+        for stored, end in zip(signing, ends, strict=True):
+            if stored.first_index <= index < end:
+                own[stored.generation].append(revocation)
+                break
+    newest_first = sorted(generations, key=lambda stored: -stored.generation)
+    return [(stored, tuple(own[stored.generation])) for stored in newest_first if stored.trusted]
+
+
+def _bits(revoked: Iterable[Revocation]) -> bytes:
+    return bitmap(index_of(parse_serial(revocation.serial)) for revocation in revoked)
 
 
 def _list_for_others(
-    authority: Authority, revoked: tuple[Revocation, ...], previous: str | None, *, epoch: int, now: datetime
+    authority: Authority,
+    revoked: tuple[Revocation, ...],
+    former: Iterable[str],
+    *,
+    epoch: int,
+    now: datetime,
 ) -> tuple[str, datetime]:
-    facts = still_signed(previous, authority)
-    if (
-        previous
-        and facts is not None
-        and now < facts.this_update + CRL_RENEWAL
-        and {(entry.serial, entry.reason) for entry in facts.revocations}
-        == {(revocation.serial, revocation.reason) for revocation in revoked}
-    ):
-        return previous, facts.this_update
+    """Return the signed list of one CA: the former one while it is young and says the same."""
+    for text in former:
+        facts = still_signed(text, authority)
+        if (
+            facts is not None
+            and now < facts.this_update + CRL_RENEWAL
+            and {(entry.serial, entry.reason) for entry in facts.revocations}
+            == {(revocation.serial, revocation.reason) for revocation in revoked}
+        ):
+            return text, facts.this_update
     number = max(epoch, int(now.timestamp() * 1000))
     return sign_crl(authority, revoked, number=number, now=now, lifetime=CRL_LIFETIME), now

@@ -1,0 +1,127 @@
+"""How a namespace's CA is replaced by its successor, one visible and durable step at a time.
+
+Prepared (in every bundle, confirmed by every proxy) -> the old one closed -> the new one opened -> leaves issued
+anew -> the old one retired when its last leaf has ended. Every step is one write of one Secret, and what comes next
+follows from what those Secrets say: a crash between any two of them goes on where it stopped (guarantee G3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mtls_operator.api import names
+from mtls_operator.pki import has_index, index_of, parse_serial
+from mtls_operator.plan.authority import Phase, Stored
+from mtls_operator.plan.ledger import Entry, Record
+
+
+class Move(StrEnum):
+    """The one step to take."""
+
+    PREPARE = "prepare a successor"
+    CLOSE = "close the old CA"
+    OPEN = "open the new CA"
+    RETIRE = "retire the old CA"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step and the generation that it is about; ``phase`` is where a closed one goes."""
+
+    move: Move
+    stored: Stored
+    phase: Phase = Phase.RETIRING
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmations:
+    """Which issuing certificates each host that must trust this CA has on every proxy, by host; None: not known."""
+
+    by_host: Mapping[str, Collection[str] | None]
+
+    def missing(self, digest: str) -> tuple[str, ...]:
+        """Return the hosts that do not have an issuer on every proxy yet."""
+        return tuple(sorted(host for host, has in self.by_host.items() if has is None or digest not in has))
+
+
+def next_step(
+    generations: Sequence[Stored],
+    *,
+    confirmations: Confirmations,
+    living: Collection[int],
+    now: datetime,
+) -> Step | None:
+    """Return the next step; None: nothing is to be done, or somebody must confirm or end first.
+
+    ``living`` are the generations that have unexpired, unrevoked leaves.
+    """
+    active = next((stored for stored in generations if stored.phase is Phase.ACTIVE), None)
+    prepared = next((stored for stored in generations if stored.phase is Phase.PREPARED), None)
+    if active is None:
+        return Step(Move.OPEN, prepared) if prepared is not None else None
+    for stored in generations:
+        if stored.phase is Phase.RETIRING and (is_compromised(stored) or stored.generation not in living):
+            return Step(Move.RETIRE, stored)
+    if prepared is not None:
+        if is_compromised(active):
+            return Step(Move.CLOSE, active, Phase.RETIRED)
+        if not confirmations.missing(prepared.authority.digest):
+            return Step(Move.CLOSE, active)
+        return None
+    if active.rotate or now >= rotation_time(active):
+        return Step(Move.PREPARE, active)
+    return None
+
+
+def is_compromised(stored: Stored) -> bool:
+    """Say whether an administrator declared the key of a generation compromised: it is dropped without waiting."""
+    return stored.rotate == names.ROTATE_COMPROMISED
+
+
+def rotation_time(stored: Stored) -> datetime:
+    """Return when a CA is due to be replaced: at two thirds of its life."""
+    facts = stored.authority.facts
+    return facts.not_before + (facts.not_after - facts.not_before) * 2 / 3
+
+
+def generation_of_serial(serial: str, generations: Iterable[Stored]) -> int | None:
+    """Return the generation that gave out a serial number; None when none of them can have.
+
+    Raises:
+        PkiError: it is no serial number.
+    """
+    number = parse_serial(serial)
+    if not has_index(number):
+        return None
+    index = index_of(number)
+    own = [
+        stored for stored in generations if stored.phase is not Phase.PREPARED and stored.first_index <= index
+    ]
+    newest = max(own, key=lambda stored: (stored.first_index, stored.generation), default=None)
+    return newest.generation if newest is not None else None
+
+
+def living_generations(
+    generations: Sequence[Stored],
+    ledger: Mapping[str, Record],
+    held: Mapping[str, datetime],
+    *,
+    now: datetime,
+) -> frozenset[int]:
+    """Return the generations with leaves that still count.
+
+    ``held`` are the serial numbers of objects and Secrets with their ends; the ledger knows those that left theirs.
+    """
+    ends = {serial: record.not_after for serial, record in ledger.items()} | dict(held)
+    found: set[int] = set()
+    for serial, end in ends.items():
+        record = ledger.get(serial)
+        revoked = record is not None and record.entry is Entry.REVOKED
+        if end > now and not revoked:
+            generation = generation_of_serial(serial, generations)
+            if generation is not None:
+                found.add(generation)
+    return frozenset(found)
