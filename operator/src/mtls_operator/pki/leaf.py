@@ -7,6 +7,7 @@ is not decided here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -51,6 +52,7 @@ _SIGNATURE_ONLY: Final = x509.KeyUsage(
 _CLIENT: Final = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
 _SERVER: Final = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
 _LONGEST_COMMON_NAME: Final = 64
+_HTTP: Final = re.compile(r"https?://[A-Za-z0-9\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ def _sign(
 
 def _distribution_point(url: str) -> x509.CRLDistributionPoints:
     """Return the extension that names one URL; RFC 5280, 4.2.1.13 wants the list there over plain HTTP."""
-    if not url.startswith(("http://", "https://")):
+    if not _HTTP.match(url):
         raise PkiError(Reason.INVALID_CRL, f"{url[:300]!a} is not an http URL where a list can be.")
     (name,) = to_general_names(SubjectAltNames(uris=(url,)))
     return x509.CRLDistributionPoints([x509.DistributionPoint([name], None, None, None)])
