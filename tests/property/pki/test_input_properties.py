@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.pki.hostile import MUTATIONS, armoured, der_of, mutate
 
 from mtls_operator.api.secret import Secret
 from mtls_operator.pki import (
     Authority,
     CertificateFacts,
+    Content,
     KeySpec,
     PkiError,
+    Profile,
     Revocation,
     RevocationReason,
     Subject,
@@ -23,37 +25,20 @@ from mtls_operator.pki import (
     check_server_pair,
     is_issued_by,
     issue_client,
+    keystore_holds,
     load_authority,
     load_key,
     make_serial,
     merge,
+    pkcs12_of,
     read_certificate,
     read_crl,
     revoked_json,
     sign_crl,
 )
 
-#: Where to change, and how: exchange a byte, cut, insert.
-MUTATIONS = st.tuples(
-    st.floats(0, 1, exclude_max=True), st.sampled_from(["exchange", "cut", "insert"]), st.binary(max_size=4)
-)
 REASONS = st.sampled_from(RevocationReason)
 HOURS = st.integers(0, 3).map(lambda hours: timedelta(hours=hours))
-
-
-def mutate(data: bytes, mutation: tuple[float, str, bytes]) -> bytes:
-    place, kind, new = mutation
-    at = int(place * len(data))
-    rest = {"exchange": at + max(len(new), 1), "cut": len(data), "insert": at}[kind]
-    return data[:at] + new + data[rest:]
-
-
-def armoured(der: bytes, label: str) -> str:
-    return f"-----BEGIN {label}-----\n{base64.encodebytes(der).decode()}-----END {label}-----\n"
-
-
-def der_of(pem: str) -> bytes:
-    return base64.b64decode("".join(pem.splitlines()[1:-1]))
 
 
 def signed_part(pem: str) -> bytes:
@@ -77,6 +62,16 @@ def leaf(authority: Authority, now: datetime) -> str:
 def crl(authority: Authority, now: datetime) -> str:
     revocation = Revocation("2B0A", now, RevocationReason.KEY_COMPROMISE, now, "shop/gateway-7")
     return sign_crl(authority, [revocation], number=1, now=now, lifetime=timedelta(days=7))
+
+
+@pytest.fixture(scope="session")
+def kept(authority: Authority) -> Content:
+    return Content(authority.certificate_pem, authority.key_pem)
+
+
+@pytest.fixture(scope="session")
+def keystore(kept: Content) -> Secret:
+    return pkcs12_of(kept, password=Secret(b"secret"), name="ca", profile=Profile.MODERN)
 
 
 @given(st.binary(max_size=200))
@@ -187,3 +182,12 @@ def test_no_source_of_revocations_weakens_another_one(
 @given(listed=revocations())
 def test_merging_twice_changes_nothing(listed: list[Revocation]) -> None:
     assert merge(merge(listed)) == merge(listed)
+
+
+@given(data=st.one_of(st.binary(max_size=200), MUTATIONS))
+def test_a_changed_keystore_is_opened_or_written_anew_and_never_an_error(
+    data: bytes | tuple[float, str, bytes], keystore: Secret, kept: Content
+) -> None:
+    changed = data if isinstance(data, bytes) else mutate(keystore.reveal(), data)
+    holds = keystore_holds(Secret(changed), kept, password=Secret(b"secret"), profile=Profile.MODERN)
+    assert holds or changed != keystore.reveal()

@@ -9,20 +9,32 @@ from __future__ import annotations
 
 from mtls_operator.pki.alternative_names import SubjectAltNames
 from mtls_operator.pki.authority import Authority, load_authority, new_authority
+from mtls_operator.pki.bundle import MAX_CERTIFICATES, Bundle, RefusedCa, describe_ca, read_bundle
 from mtls_operator.pki.certificate import CertificateFacts, read_certificate
 from mtls_operator.pki.crl import CrlEntry, CrlFacts, read_crl, sign_crl
 from mtls_operator.pki.errors import PkiError, Reason
 from mtls_operator.pki.hostname import covers, is_hostname, is_wildcard
 from mtls_operator.pki.instants import CLOCK_SKEW
 from mtls_operator.pki.keys import KeyAlgorithm, KeySpec, PrivateKey, generate_key, key_to_pem, load_key
+from mtls_operator.pki.keystore import (
+    Content,
+    Profile,
+    combined_pem,
+    keystore_holds,
+    make_password,
+    pkcs12_of,
+)
 from mtls_operator.pki.leaf import (
+    Certified,
     Issued,
     issue_client,
+    issue_client_from_request,
     issue_internal_client,
     issue_internal_server,
     issue_server,
 )
 from mtls_operator.pki.lineage import is_issued_by, is_signed_by
+from mtls_operator.pki.request import MAX_REQUEST_BYTES, Request, names_of, read_request
 from mtls_operator.pki.revocation import (
     BITMAP_LIMIT,
     Revocation,
@@ -44,15 +56,21 @@ from mtls_operator.pki.serial import (
 )
 from mtls_operator.pki.serving import Problem, check_server_pair
 from mtls_operator.pki.subject import Subject
+from mtls_operator.pki.trusted import Refusal, TrustedCa
 
 __all__ = [
     "AUTHORITY_ENTROPY",
     "BITMAP_LIMIT",
     "CLOCK_SKEW",
     "INDEX_LIMIT",
+    "MAX_CERTIFICATES",
+    "MAX_REQUEST_BYTES",
     "SERIAL_ENTROPY",
     "Authority",
+    "Bundle",
     "CertificateFacts",
+    "Certified",
+    "Content",
     "CrlEntry",
     "CrlFacts",
     "Issued",
@@ -61,14 +79,21 @@ __all__ = [
     "PkiError",
     "PrivateKey",
     "Problem",
+    "Profile",
     "Reason",
+    "Refusal",
+    "RefusedCa",
+    "Request",
     "Revocation",
     "RevocationReason",
     "Subject",
     "SubjectAltNames",
+    "TrustedCa",
     "bitmap",
     "check_server_pair",
+    "combined_pem",
     "covers",
+    "describe_ca",
     "format_serial",
     "generate_key",
     "has_index",
@@ -78,19 +103,26 @@ __all__ = [
     "is_signed_by",
     "is_wildcard",
     "issue_client",
+    "issue_client_from_request",
     "issue_internal_client",
     "issue_internal_server",
     "issue_server",
     "key_to_pem",
+    "keystore_holds",
     "load_authority",
     "load_key",
+    "make_password",
     "make_serial",
     "merge",
+    "names_of",
     "new_authority",
     "parse_serial",
+    "pkcs12_of",
     "random_serial",
+    "read_bundle",
     "read_certificate",
     "read_crl",
+    "read_request",
     "revoked_json",
     "sign_crl",
 ]
