@@ -11,7 +11,7 @@ from typing import Final
 
 from mtls_operator.api import limits
 from mtls_operator.api.errors import InvalidSpec
-from mtls_operator.api.fields import NOT_SUPPORTED, Fields, fields_of
+from mtls_operator.api.fields import Fields, fields_of
 from mtls_operator.api.meta import Meta, parse_meta
 
 

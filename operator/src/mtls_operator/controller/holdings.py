@@ -71,7 +71,9 @@ def _current(world: World, certificate: ClientCertificate) -> str:
         return ""
 
 
-def former(world: World, tenant: Tenant, certificate: ClientCertificate, *, now: datetime) -> dict[str, datetime]:
+def former(
+    world: World, tenant: Tenant, certificate: ClientCertificate, *, now: datetime
+) -> dict[str, datetime]:
     """Return the serial numbers of an object's earlier certificates that still count, with their ends."""
     current = _current(world, certificate)
     uid = certificate.meta.uid

@@ -164,8 +164,13 @@ class Issuer:
         secrets = self.context.world.written[Kind.SECRET]
         return secrets.get(certificate.meta.namespace, certificate.secret_name) is not None
 
-    async def _sign(  # noqa: PLR0913, PLR0917 - what a signature rests on
-        self, certificate: ClientCertificate, wanted: _Names, authority: Authority, serial: int, key: Secret | None
+    async def _sign(
+        self,
+        certificate: ClientCertificate,
+        wanted: _Names,
+        authority: Authority,
+        serial: int,
+        key: Secret | None,
     ) -> Issued:
         """Sign; a new RSA key takes its time and is made off the event loop."""
         subject, alternative_names = wanted

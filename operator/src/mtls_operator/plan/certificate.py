@@ -57,9 +57,10 @@ class CertificateView:
     """Everything that the decision rests on.
 
     ``facts`` are those of the certificate in the Secret that carries our object's UID, ``renewal`` says when it is
-    replaced. ``former`` are the earlier certificates of the object that still count, with their ends. ``record`` is the ledger's word on its serial number, ``in_force`` whether every proxy
-    acknowledged the current list; ``waiting_for`` names the proxies that did not. ``pending_records`` are
-    records that the ledger still has to get for this object.
+    replaced. ``former`` are the earlier certificates of the object that still count, with their ends. ``record`` is
+    the ledger's word on its serial number, ``in_force`` whether every proxy acknowledged the current list;
+    ``waiting_for`` names the proxies that did not. ``pending_records`` are records that the ledger still has to get
+    for this object.
     """
 
     certificate: ClientCertificate

@@ -182,8 +182,10 @@ def _graver(record: Record | None, holder: Holder) -> bool:
 
 def may_restore(record: Record, owner_uid: str) -> bool:
     """Say whether an object may take back a revocation: only its own, and never that of a compromised key."""
-    return record.owner_uid == owner_uid and record.reason not in FINAL_REASONS and not (
-        record.recovered or record.superseded
+    return (
+        record.owner_uid == owner_uid
+        and record.reason not in FINAL_REASONS
+        and not (record.recovered or record.superseded)
     )
 
 
