@@ -163,7 +163,7 @@ def test_the_order_of_revocations_does_not_matter(
     other = data.draw(st.permutations(listed))
     assert merge(other) == merge(listed)
     assert revoked_json(other, epoch=1, issuers=[authority.facts]) == revoked_json(
-        listed, epoch=1, issuer=authority.facts
+        listed, epoch=1, issuers=[authority.facts]
     )
 
 

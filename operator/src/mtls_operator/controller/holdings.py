@@ -74,13 +74,15 @@ def _current(world: World, certificate: ClientCertificate) -> str:
 def former(
     world: World, tenant: Tenant, certificate: ClientCertificate, *, now: datetime
 ) -> dict[str, datetime]:
-    """Return the serial numbers of an object's earlier certificates that still count, with their ends."""
+    """Return the serial numbers of an object's earlier certificates that still count, with their ends.
+
+    Only the ledger's word counts: what one process alone knows would be written and taken back for ever by two.
+    """
     current = _current(world, certificate)
     uid = certificate.meta.uid
-    found = tenant.owned.get(uid, {}) | tenant.unreported.get(uid, {})
     return {
         serial: end
-        for serial, end in sorted(found.items())
+        for serial, end in sorted(tenant.owned.get(uid, {}).items())
         if serial != current and end > now and not tenant.is_revoked(serial)
     }
 
