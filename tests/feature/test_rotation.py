@@ -1,0 +1,236 @@
+"""A namespace's CA is replaced: nothing is trusted too late, nothing signs too early, nothing is dropped too soon."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.feature.harness import Lab
+from tests.support.builders import NAMESPACE, certificate, host, pod, rule
+from tests.support.fake_cluster import Crash
+
+from mtls_operator.api import names
+from mtls_operator.cluster import Kind
+from mtls_operator.pki import is_signed_by
+
+
+def _rotate(lab: Lab, how: str = "2026-03-01", generation: int = 1) -> None:
+    patch = {"metadata": {"annotations": {names.ROTATE_ANNOTATION: how}}}
+    lab.cluster.edit(
+        Kind.SECRET, names.OPERATOR_NAMESPACE, names.authority_secret(NAMESPACE, generation), patch
+    )
+
+
+def _phases(lab: Lab) -> list[str]:
+    secrets = sorted(lab.authority_secrets(), key=lambda body: body["metadata"]["name"])
+    return [secret["metadata"]["annotations"][names.PHASE_ANNOTATION] for secret in secrets]
+
+
+def _ca(lab: Lab, generation: int) -> str:
+    name = names.authority_secret(NAMESPACE, generation)
+    body = lab.cluster.read(Kind.SECRET, names.OPERATOR_NAMESPACE, name)
+    return b64decode(body["data"][names.TLS_CERT_KEY]).decode()
+
+
+def _leaf(lab: Lab, name: str = "gateway") -> str:
+    body = lab.cluster.read(Kind.SECRET, NAMESPACE, name)
+    return b64decode(body["data"][names.TLS_CERT_KEY]).decode()
+
+
+def _bundle(lab: Lab) -> str:
+    data: dict[str, str] = lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, names.CLIENT_CA_CONFIGMAP)["data"]
+    return data[names.CA_KEY]
+
+
+async def _running(lab: Lab, **spec: Any) -> None:
+    lab.cluster.make(host())
+    lab.cluster.make(rule())
+    lab.cluster.make(certificate("gateway", **spec))
+    await lab.start()
+    lab.run_pod(pod())
+    await lab.settle()
+    await lab.pass_time(seconds=10)
+    assert lab.condition(Kind.HOST, "api", "Ready")[0] == "True"
+
+
+async def test_the_new_ca_is_in_every_bundle_before_it_signs(lab: Lab) -> None:
+    await _running(lab)
+    next(iter(lab.proxies.values())).fresh = False
+    _rotate(lab)
+    await lab.pass_time(minutes=5)
+    assert _phases(lab) == ["Active", "Prepared"]
+    assert _ca(lab, 2) in _bundle(lab)
+    phases = [ca["phase"] for ca in lab.status(Kind.HOST, "api")["clientCAs"]]
+    assert phases == ["Prepared", "Active"]
+    lab.cluster.make(certificate("late"))
+    await lab.settle()
+    assert is_signed_by(_ca(lab, 1), _leaf(lab, "late"))
+
+
+async def test_it_signs_once_every_proxy_has_confirmed(lab: Lab) -> None:
+    await _running(lab)
+    _rotate(lab)
+    await lab.pass_time(seconds=30)
+    assert _phases(lab) == ["Retiring", "Active"]
+    lab.cluster.make(certificate("late"))
+    await lab.settle()
+    assert is_signed_by(_ca(lab, 2), _leaf(lab, "late"))
+    assert int(lab.serial("late")[-8:], 16) > int(lab.serial("gateway")[-8:], 16)
+
+
+async def test_certificates_are_issued_anew_within_the_window(lab: Lab) -> None:
+    await _running(lab)
+    first = lab.serial()
+    _rotate(lab)
+    await lab.pass_time(hours=1, minutes=1)
+    assert is_signed_by(_ca(lab, 2), _leaf(lab))
+    assert not lab.is_refused(first)
+    assert _ca(lab, 1) in _bundle(lab)
+
+
+async def test_the_old_ca_is_retired_when_its_last_certificate_has_ended(lab: Lab) -> None:
+    await _running(lab, validity="30h", renewal={"before": "10h"})
+    _rotate(lab)
+    await lab.pass_time(hours=31)
+    assert _phases(lab) == ["Retired", "Active"]
+    assert _ca(lab, 1) not in _bundle(lab)
+    await lab.pass_time(seconds=30)
+    assert [ca["phase"] for ca in lab.status(Kind.HOST, "api")["clientCAs"]] == ["Active"]
+    assert lab.state() == "Active"
+
+
+async def test_it_is_retired_when_all_of_its_certificates_are_revoked(lab: Lab) -> None:
+    await _running(lab, renewal={"revokeOldAfter": "1h"})
+    _rotate(lab)
+    await lab.pass_time(hours=4)
+    assert _phases(lab) == ["Retired", "Active"]
+
+
+async def test_a_certificate_that_was_retained_keeps_the_old_ca_in_force(lab: Lab) -> None:
+    """G3: nobody but its holder knows it any more, and it was promised to stay valid."""
+    await _running(lab, validity="30h", renewal={"before": "10h"}, deletionPolicy="Retain")
+    lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, "gateway")
+    await lab.settle()
+    _rotate(lab)
+    await lab.pass_time(hours=25)
+    assert _phases(lab) == ["Retiring", "Active"]
+    await lab.pass_time(hours=6)
+    assert _phases(lab) == ["Retired", "Active"]
+
+
+async def test_a_revocation_of_an_old_certificate_is_in_force_in_every_phase(lab: Lab) -> None:
+    lab.cluster.make(certificate("other", renewal={"policy": "Never"}))
+    await _running(lab)
+    _rotate(lab)
+    await lab.pass_time(seconds=30)
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "other", {"spec": {"revoked": True}})
+    await lab.settle()
+    assert lab.is_refused(lab.serial("other"))
+    assert not lab.is_refused(lab.serial("gateway"))
+
+
+async def test_a_ca_is_rotated_at_two_thirds_of_its_life(lab: Lab) -> None:
+    await _running(lab, validity="8760h")
+    await lab.stop()
+    lab.skew += timedelta(days=2430)
+    await lab.start()
+    lab.run_pod(pod("api-2"))
+    await lab.pass_time(hours=2)
+    assert _phases(lab)[-1] == "Prepared" or _phases(lab)[-1] == "Active"
+    assert len(_phases(lab)) == 1
+    await lab.pass_time(days=5)
+    assert len(_phases(lab)) == 2
+
+
+async def test_a_compromised_ca_is_dropped_at_once(lab: Lab) -> None:
+    await _running(lab)
+    next(iter(lab.proxies.values())).fresh = False
+    _rotate(lab, names.ROTATE_COMPROMISED)
+    await lab.settle()
+    assert _phases(lab) == ["Retired", "Active"]
+    assert _ca(lab, 1) not in _bundle(lab)
+    assert is_signed_by(_ca(lab, 2), _leaf(lab))
+
+
+async def test_a_ca_found_compromised_while_it_retires_is_dropped_at_once(lab: Lab) -> None:
+    await _running(lab)
+    _rotate(lab)
+    await lab.pass_time(seconds=30)
+    assert _phases(lab) == ["Retiring", "Active"]
+    _rotate(lab, names.ROTATE_COMPROMISED)
+    await lab.settle()
+    assert _phases(lab) == ["Retired", "Active"]
+
+
+async def test_a_host_that_cannot_be_read_holds_the_rotation_up(lab: Lab) -> None:
+    """Its proxies run the last good configuration: nobody knows that they trust the new CA."""
+    await _running(lab)
+    lab.cluster.edit(Kind.HOST, NAMESPACE, "api", {"spec": {"workload": {"port": "nonsense"}}})
+    await lab.settle()
+    _rotate(lab)
+    await lab.pass_time(minutes=5)
+    assert _phases(lab) == ["Active", "Prepared"]
+
+
+async def test_the_active_ca_that_is_gone_is_an_obstacle_and_never_replaced_by_the_prepared_one(
+    lab: Lab,
+) -> None:
+    await _running(lab)
+    next(iter(lab.proxies.values())).fresh = False
+    _rotate(lab)
+    await lab.pass_time(seconds=10)
+    lab.cluster.remove(Kind.SECRET, names.OPERATOR_NAMESPACE, names.authority_secret(NAMESPACE, 1))
+    lab.cluster.make(certificate("late"))
+    await lab.pass_time_with_failures(minutes=2)
+    assert _phases(lab) == ["Prepared"]
+    assert lab.condition(Kind.CERTIFICATE, "late", "Issued")[:2] == ("False", "CAMissing")
+    assert names.authority_secret(NAMESPACE, 1) in lab.condition(Kind.CERTIFICATE, "late", "Issued")[2]
+
+
+async def test_a_rotation_that_is_done_is_quiet(lab: Lab) -> None:
+    """G6."""
+    await _running(lab)
+    _rotate(lab)
+    await lab.pass_time(hours=2)
+    lab.writes()
+    lab.resync()
+    await lab.pass_time(minutes=30)
+    assert [str(write) for write in lab.writes()] == []
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("position", range(14))
+async def test_a_kill_at_any_write_of_a_rotation_goes_on_where_it_stopped(
+    lab: Lab, position: int, *, after: bool
+) -> None:
+    """G3: no phase goes back, no index is used twice, no certificate is lost."""
+    lab.cluster.make(host())
+    lab.cluster.make(rule())
+    lab.cluster.make(certificate("gateway"))
+    lab.cluster.make(certificate("bad", revoked=False))
+    await lab.start()
+    await lab.settle()
+    first = {lab.serial("gateway"), lab.serial("bad")}
+    await lab.stop()
+    _rotate(lab)
+    await lab.start(crash_at=position, crash_after=after)
+    try:
+        await lab.pass_time_with_failures(hours=2)
+    except Crash:
+        pass
+    between = _phases(lab)
+    await lab.restart()
+    await lab.pass_time(hours=2)
+    assert _phases(lab) == ["Retiring", "Active"], between
+    second = {lab.serial("gateway"), lab.serial("bad")}
+    assert not first & second
+    indices = [serial[-8:] for serial in first | second]
+    assert len(set(indices)) == len(indices)
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "bad", {"spec": {"revoked": True}})
+    await lab.settle()
+    revoked = lab.revoked_in_ledger()
+    assert len(revoked & first) == 1
+    assert len(revoked & second) == 1
+    assert all(lab.is_refused(serial) for serial in revoked)
