@@ -60,6 +60,8 @@ class Difference(Enum):
     COMMON_NAME = ("Common names like host names", Leaning.STRICTER)
     ADDRESSES = ("Name constraints on addresses", Leaning.STRICTER)
     CLIENT_KEYS = ("Kinds of client keys", Leaning.STRICTER)
+    LIMITS = ("Limits against overload", Leaning.STRICTER)
+    HELD = ("Rules for authorities that it enforces", Leaning.STRICTER)
     MIDDLE_REVOKED = ("Revoked authorities", Leaning.LOOSER)
     CONTROL = ("Control characters in alternative names", Leaning.LOOSER)
     DOT = ("A dot in front of a name constraint", Leaning.LOOSER)

@@ -155,7 +155,7 @@ def large(story: Story) -> Sequence[Forged]:
     return story.direct(Extension(UNKNOWN.number, bytes(50_000)))
 
 
-@case(R)
+@case(R, but=Difference.LIMITS)
 def too_large(story: Story) -> Sequence[Forged]:
     """[root] -> leaf: an extension of 200 000 bytes."""
     return story.direct(Extension(UNKNOWN.number, bytes(200_000)))

@@ -44,7 +44,7 @@ def same_name_and_identifier_other_key(story: Story) -> Sequence[Forged]:
     return [story.leaf(other, copied[1]), other]
 
 
-@case(U)
+@case(U, but=Difference.ISSUER_UNNAMED)
 def same_name_other_key_both_in_bundle_one_named(story: Story) -> Sequence[Forged]:
     """[root], [another root of the same name, not named as an issuer] -> leaf: a bundle is not trust."""
     root, other = story.authority("root"), story.authority("root")
@@ -222,7 +222,7 @@ def cross_signed_and_in_the_bundle(story: Story) -> Sequence[Forged]:
     return [story.leaf(mine), theirs]
 
 
-@case(U)
+@case(U, but=Difference.ISSUER_UNNAMED)
 def cross_signed_but_not_named(story: Story) -> Sequence[Forged]:
     """[one] -> middle (named, not sent); [two] -> middle (sent, not named) -> leaf."""
     one, two, mine, theirs = _crossed(story)

@@ -164,7 +164,7 @@ def self_signed_in_the_bundle(story: Story) -> Sequence[Forged]:
     return [leaf]
 
 
-@case(U)
+@case(U, but=Difference.LEAF_IS_NO_ANCHOR)
 def self_signed_in_the_bundle_but_not_named(story: Story) -> Sequence[Forged]:
     """[leaf], signed by itself; the bundle alone lets nobody in."""
     leaf = story.leaf(None)
