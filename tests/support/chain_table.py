@@ -30,7 +30,19 @@ OUTCOMES = {
     442: Outcome.VERIFIED,
     443: Outcome.UNVERIFIED,
 }
-TARGETS = [FACTS, "/admin"]
+#: A rule that reads everything that a certificate says of itself, and never applies: 200, unless reading fails.
+FIELDS = "/fields"
+TARGETS = [FACTS, "/admin", FIELDS]
+_TEXTS = (
+    "ski",
+    "issuer_ski",
+    "fingerprint_sha1",
+    "subject_dn_legacy",
+    "issuer_dn_legacy",
+    "not_before",
+    "rfc9440",
+)
+_LISTS = ("dns", "uri", "email", "ip")
 #: How a proxy ends a connection that it had accepted: only that is a refusal, not that nobody answered.
 _ENDED = ("remote error", "broken pipe", "connection reset by peer", "EOF")
 _VERSIONS = {ssl.TLSVersion.TLSv1_2: "1.2", ssl.TLSVersion.TLSv1_3: "1.3"}
@@ -38,13 +50,14 @@ _VERSIONS = {ssl.TLSVersion.TLSv1_2: "1.2", ssl.TLSVersion.TLSv1_3: "1.3"}
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What became of a chain: the facts, and the answer of the protected path; None without a handshake."""
+    """What became of a chain: the facts, and the answers of the other two paths; None without a handshake."""
 
     outcome: Outcome
     admin: int | None
+    fields: int | None
 
 
-REFUSED = Seen(Outcome.REFUSED, None)
+REFUSED = Seen(Outcome.REFUSED, None, None)
 
 
 class Table:
@@ -83,7 +96,7 @@ class Table:
         statuses = self._send_raw(chain, version) if case.raw else self._send(case.title, chain, version)
         if len(statuses) < len(TARGETS) or 0 in statuses:
             return REFUSED
-        return Seen(OUTCOMES[statuses[0]], statuses[1])
+        return Seen(OUTCOMES[statuses[0]], *statuses[1:])
 
     def _send(self, title: str, chain: Sequence[Forged], version: ssl.TLSVersion) -> list[int]:
         certificate, key = self._folder / f"{title}.crt", self._folder / f"{title}.key"
@@ -118,19 +131,24 @@ class Table:
 
 
 def _rules() -> tuple[RuleScript, ...]:
-    def tell(name: str, condition: str, status: int) -> RuleScript:
+    def at(path: str, name: str, condition: str, status: int) -> RuleScript:
         return RuleScript(
-            name, "block", (), f'f["http.request.uri.path"] == "{FACTS}" and {condition}', status
+            name, "block", (), f'f["http.request.uri.path"] == "{path}" and {condition}', status
         )
 
     presented, verified, revoked = (
         f'f["cf.tls_client_auth.cert_{fact}"]' for fact in ("presented", "verified", "revoked")
     )
+    lengths = [
+        *(f'#f["cf.tls_client_auth.cert_{name}"]' for name in _TEXTS),
+        *(f'#f["tls.client.san.{name}"]' for name in _LISTS),
+    ]
     return (
         ADMIN,
-        tell("revoked", f"{verified} and {revoked}", 441),
-        tell("verified", verified, 442),
-        tell("presented", presented, 443),
+        at(FACTS, "revoked", f"{verified} and {revoked}", 441),
+        at(FACTS, "verified", verified, 442),
+        at(FACTS, "presented", presented, 443),
+        at(FIELDS, "fields", f"{' + '.join(lengths)} < 0", 444),
     )
 
 

@@ -38,6 +38,8 @@ CASES = cases_of(
     encoding,
     lists,
 )
+#: The proxy verifies them and does not look closer; a rule that reads the field fails, and a failed rule denies (G1).
+UNREADABLE = {"unknown_extension_twice", "alternative_name_of_five_bytes"}
 SECURITY = Path(__file__).parents[4] / "docs" / "security.md"
 
 
@@ -63,6 +65,17 @@ def test_the_proxy_makes_of_this_chain_what_the_table_says(table: Table, case: C
 def test_the_proxy_still_serves_and_knows_a_good_certificate_after_all_of_them(table: Table) -> None:
     good = next(case for case in CASES if case.build is usage.client_usage.build)
     assert table.send(good, ssl.TLSVersion.TLSv1_3).admin == REACHED
+
+
+VERIFIED = [case for case in CASES if case.outcome is Outcome.VERIFIED]
+
+
+@pytest.mark.parametrize("case", VERIFIED, ids=[case.title for case in VERIFIED])
+def test_rules_can_read_what_this_verified_certificate_says_or_the_request_is_denied(
+    table: Table, case: Case
+) -> None:
+    seen = table.send(case, ssl.TLSVersion.TLSv1_2)
+    assert seen.fields == (DENIED if case.title in UNREADABLE else case.answer)
 
 
 def test_control_characters_of_a_name_never_become_headers(table: Table) -> None:
