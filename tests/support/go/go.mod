@@ -1,0 +1,3 @@
+module mtls-operator.dev/tests/support/go
+
+go 1.24
