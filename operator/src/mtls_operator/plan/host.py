@@ -15,6 +15,7 @@ from mtls_operator.api import names
 from mtls_operator.api.conditions import Condition, conditions_of, merge_conditions, ready
 from mtls_operator.api.host import ForwardedHeader, Host
 from mtls_operator.api.reason import ConditionType, Reason
+from mtls_operator.api.rule import Rule
 from mtls_operator.api.secret import Secret
 from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.envoy import (
@@ -39,6 +40,8 @@ from mtls_operator.rules import RUNTIME
 
 #: A ConfigMap holds at most 1 MiB; some of it is metadata.
 CONFIG_BYTES = 1000 * 1024
+#: What the schema lets ``status.rules`` hold; ``status.ruleCount`` counts all.
+SHOWN_RULES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
     ``seen`` are the epochs that were ever seen in use.
     """
     config = ProxyConfig(
+        host=host.meta.name,
         upstream_port=host.port,
         protocol=host.protocol.value,
         min_tls=host.min_tls.value,
@@ -230,14 +234,17 @@ def status_of(view: HostView) -> dict[str, Any]:
         "clientCAs": _client_cas(view.trust),
         "rules": [
             {"name": rule.meta.name, "action": rule.action.value, "priority": rule.priority}
-            for rule in view.rules.in_force
-            if rule.enabled
+            for rule in _enabled(view.rules)[:SHOWN_RULES]
         ],
-        "ruleCount": sum(rule.enabled for rule in view.rules.in_force),
+        "ruleCount": len(_enabled(view.rules)),
     }
     conditions = _conditions(view)
     status["conditions"] = merge_conditions(conditions_of(host.status), conditions, now=view.now)
     return status
+
+
+def _enabled(rules: HostRules) -> list[Rule]:
+    return [rule for rule in rules.in_force if rule.enabled]
 
 
 def _client_cas(trust: Trust | None) -> list[dict[str, str]]:
@@ -328,5 +335,5 @@ def _enforced(view: HostView, condition: MakeCondition) -> Condition:
         message = f"Rules are set but not in force on every proxy: {view.rollout.message}"
         reason = view.rollout.reason or Reason.PENDING
         return condition(kind, reason, message, status=False)
-    count = sum(rule.enabled for rule in view.rules.in_force)
+    count = len(_enabled(view.rules))
     return condition(kind, Reason.ENFORCED, f"Rules in force: {count}.", status=True)
