@@ -46,11 +46,12 @@ SHOWN_RULES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """Where proxies find the operator."""
+    """Where proxies find the operator, and who may read their status ports besides it (peers of a NetworkPolicy)."""
 
     host: str
     port: int
     operator_namespace: str
+    metrics_from: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,7 @@ def host_objects(host: Host, configuration: Configuration, discovery: Discovery)
                 host=name,
                 operator_namespace=discovery.operator_namespace,
                 allowed_ports=host.allowed_ports,
+                metrics_from=discovery.metrics_from,
             )
         )
     return documents
