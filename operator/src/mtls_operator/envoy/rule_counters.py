@@ -18,7 +18,7 @@ from mtls_operator.envoy.document import Json, extension
 #: First part of the names of these statistics.
 SCOPE: Final = "mtls_rule"
 COUNTER: Final = "decisions"
-#: Series that a proxy keeps in its life: twice the rules of a full host. More are not counted.
+#: Series that a listener keeps, those of former rules included: twice the rules of a full host. More are not counted.
 MOST_SERIES: Final = 2_000
 #: ``SLOTS`` of ``record.lua``, and the one for all rules beyond them.
 SLOTS: Final = (*(str(slot) for slot in range(1, 9)), "rest")
