@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.feature.harness import Lab
 from tests.support.builders import NAMESPACE, host, pod, rule
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Kind
+from mtls_operator.plan import host as plan_host
 
 BROKEN = 'http.host eq "a" and and ssl'
 
@@ -173,3 +175,45 @@ async def test_a_change_of_one_rule_reaches_a_connected_proxy_and_its_status(lab
     await lab.settle()
     assert proxy.runs[names.RULES_FILTER] != before
     assert _rule_condition(lab, "Deployed")[0] == "True"
+
+
+async def test_the_hosts_status_shows_the_enabled_rules_in_the_order_of_evaluation(lab: Lab) -> None:
+    await _in_force(
+        lab,
+        rule("z-first", priority=0, action="Log"),
+        rule("b", action="Skip"),
+        rule("a"),
+        rule("off", priority=1, enabled=False),
+        rule("elsewhere", hostRefs=[{"name": "web"}]),
+        rule("last", priority=1_000_000),
+    )
+    status = lab.status(Kind.HOST, "api")
+    assert status["rules"] == [
+        {"name": "z-first", "action": "Log", "priority": 0},
+        {"name": "a", "action": "Block", "priority": 1000},
+        {"name": "b", "action": "Skip", "priority": 1000},
+        {"name": "last", "action": "Block", "priority": 1_000_000},
+    ]
+    assert status["ruleCount"] == 4
+    script = _script(lab)
+    places = [script.index(f'["name"] = "{shown["name"]}"') for shown in status["rules"]]
+    assert places == sorted(places)
+    assert '["name"] = "off"' not in script
+
+
+async def test_a_priority_that_changes_changes_the_order(lab: Lab) -> None:
+    await _in_force(lab, rule("a"), rule("b"))
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "a", {"spec": {"priority": 1001}})
+    await lab.settle()
+    assert [shown["name"] for shown in lab.status(Kind.HOST, "api")["rules"]] == ["b", "a"]
+
+
+async def test_a_host_with_more_rules_than_a_status_can_hold_shows_the_first_and_counts_all(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A longer list would be refused by the schema, and the whole status with it."""
+    monkeypatch.setattr(plan_host, "SHOWN_RULES", 2)
+    await _in_force(lab, *(rule(f"r{number}") for number in range(4)))
+    status = lab.status(Kind.HOST, "api")
+    assert [shown["name"] for shown in status["rules"]] == ["r0", "r1"]
+    assert status["ruleCount"] == 4

@@ -226,6 +226,7 @@ class Lab:
 def default_config() -> ProxyConfig:
     """Return the configuration of most tests; ports are filled in by the lab."""
     return ProxyConfig(
+        host="api",
         upstream_port=8080,
         protocol="HTTP1",
         min_tls="1.2",

@@ -103,10 +103,3 @@ def test_the_application_sees_the_peer_and_https_not_what_the_client_claims(lab:
     assert request.values("x-forwarded-proto") == ["https"]
     assert request.values("x-forwarded-for")[0].startswith("10.0.0.1,")
     assert [name for name, _ in request.headers if name.startswith("x-envoy")] == ["x-envoy-external-address"]
-
-
-def test_a_request_id_is_the_clients_own(lab: Lab) -> None:
-    with lab.http1() as client:
-        client.get("/", HOST, [("X-Request-Id", "mine")])
-        client.get("/", HOST)
-    assert [request.values("x-request-id") for request in lab.upstream.inbox.all()] == [["mine"], []]

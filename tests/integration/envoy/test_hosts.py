@@ -7,7 +7,7 @@ from tests.support.lab import HOST, OTHER_HOST, Lab
 
 from mtls_operator.api.names import READY_PATH
 
-MISDIRECTED = b'{"error":"misdirected request"}\n'
+MISDIRECTED = '{"error":"misdirected request","request_id":"%s"}\n'
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,8 @@ MISDIRECTED = b'{"error":"misdirected request"}\n'
 def test_another_host_is_misdirected(lab: Lab, sni: str | None, authority: str) -> None:
     with lab.http1("good", sni) as client:
         answer = client.get("/", authority)
-    assert (answer.status, answer.body) == (421, MISDIRECTED)
+    told = MISDIRECTED % answer.headers["x-request-id"]
+    assert (answer.status, answer.body.decode()) == (421, told)
     assert lab.upstream.inbox.all() == []
 
 

@@ -89,6 +89,7 @@ FORWARDED: Lines = [
     ("x-forwarded-for", "192.0.2.1"),
     ("x-forwarded-proto", "http"),
     ("x-envoy-internal", "true"),
+    ("x-request-id", "mine"),
 ]
 PLAIN: Lines = [("user-agent", "curl/8"), ("referer", "https://a/")]
 
@@ -106,6 +107,7 @@ COLLECTIONS = [
     'http.request.headers["host"][0] eq "api.example.com" and not has_key(http.request.headers, ":path")',
     "len(http.request.headers.names) eq 1",
     'has_key(http.request.headers, "x-forwarded-client-cert") or has_key(http.request.headers, "x-envoy-internal")',
+    'has_key(http.request.headers, "x-request-id")',
     'http.x_forwarded_for eq ""',
     'http.x_forwarded_for eq "192.0.2.1"',
     'has_key(http.request.headers, "x-forwarded-for")',
@@ -133,7 +135,7 @@ def test_the_proxy_counts_headers_cookies_and_arguments_exactly(lab: Lab, text: 
         for lines in ([], ROLES, COOKIES, FORWARDED, PLAIN):
             headers: dict[str, list[str]] = {"host": [HOST]}
             for name, value in lines:
-                if name not in {"x-forwarded-proto", "x-envoy-internal"}:
+                if name not in {"x-forwarded-proto", "x-envoy-internal", "x-request-id"}:
                     headers.setdefault(name, []).append(value.strip())
             if version == "HTTP/2" and lines is COOKIES:
                 # Cookies that were split for compression are put together again (RFC 9113, 8.2.3).

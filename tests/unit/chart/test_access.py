@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from chart_rendering import Render, Rendered
 
 from mtls_operator.api import names
+from mtls_operator.controller.settings import from_environ
 
 OPERATOR = "mtls-operator"
 WEBHOOK = "mtls-operator-webhook"
@@ -154,6 +157,14 @@ def test_metrics_can_be_kept_to_some(render: Render) -> None:
     rendered = render("--set-json", f"networkPolicy.metricsFrom={peer}")
     (_, metrics) = rendered.one("NetworkPolicy", OPERATOR)["spec"]["ingress"]
     assert metrics["from"] == [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]
+
+
+def test_the_operator_is_told_who_may_read_the_metrics_of_sidecars(render: Render) -> None:
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    rendered = render("--set-json", f"proxy.metricsFrom={json.dumps([peer])}")
+    (container,) = rendered.one("Deployment", OPERATOR)["spec"]["template"]["spec"]["containers"]
+    environ = {each["name"]: each.get("value", "") for each in container["env"]}
+    assert from_environ(environ).proxy_metrics_from == (peer,)
 
 
 def test_network_policies_select_the_pods_of_their_component(chart: Rendered) -> None:

@@ -112,6 +112,9 @@ def test_a_parent_chart_may_pass_its_globals() -> None:
         ("webhook.podLabels", {"mtls-operator.dev/host": "api"}),
         ("operator.affinity", {"nodeAfinity": {}}),
         ("imagePullSecrets", ["name"]),
+        ("proxy.metricsFrom", [{}]),
+        ("proxy.metricsFrom", [{"podselector": {}}]),
+        ("proxy.metricsFrom", [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}]),
     ],
 )
 def test_a_mistake_is_refused(path: str, value: object) -> None:
@@ -128,6 +131,10 @@ def test_a_mistake_is_refused(path: str, value: object) -> None:
         ("operator.resources", {}),
         ("operator.tolerations", [{"operator": "Exists"}]),
         ("networkPolicy.metricsFrom", [{"namespaceSelector": {}}]),
+        (
+            "proxy.metricsFrom",
+            [{"namespaceSelector": {}, "podSelector": {}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}],
+        ),
     ],
 )
 def test_what_administrators_need_is_accepted(path: str, value: object) -> None:

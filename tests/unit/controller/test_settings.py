@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from mtls_operator.controller.settings import Settings, SettingsError, from_environ
@@ -32,3 +34,29 @@ def test_the_discovery_host_is_the_full_name_of_the_service() -> None:
 def test_a_value_that_does_not_fit_is_refused_by_name(variable: str, value: str) -> None:
     with pytest.raises(SettingsError, match=variable):
         from_environ({variable: value})
+
+
+def test_peers_that_read_metrics_are_a_json_list() -> None:
+    peers = (
+        {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "p"}}},
+        {"ipBlock": {"cidr": "10.0.0.0/8"}},
+    )
+    assert from_environ({"MTLS_PROXY_METRICS_FROM": json.dumps(peers)}).proxy_metrics_from == peers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "prometheus",
+        "{}",
+        "[{}]",
+        "[1]",
+        '[{"podSelector": null}]',
+        '[{"podselector": {}}]',
+        '[{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}]',
+    ],
+)
+def test_a_peer_that_the_api_server_would_refuse_is_refused_at_the_start(text: str) -> None:
+    """It would hold back the policy, and with it every host."""
+    with pytest.raises(SettingsError, match="MTLS_PROXY_METRICS_FROM"):
+        from_environ({"MTLS_PROXY_METRICS_FROM": text})

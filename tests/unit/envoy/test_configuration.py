@@ -12,6 +12,7 @@ from mtls_operator.api import names
 from mtls_operator.envoy import Placement, ProxyConfig, bootstrap, host_files, listener, version_of
 
 CONFIG = ProxyConfig(
+    host="api",
     upstream_port=8080,
     protocol="HTTP1",
     min_tls="1.2",

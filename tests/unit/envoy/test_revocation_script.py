@@ -15,21 +15,21 @@ from mtls_operator.envoy.revocation_script import sextets
 DIGEST = "ab" * 32
 #: What Envoy offers to a script, as far as this one needs it.
 HANDLE = """
-local presented, validated, issuer, serial = ...
-local state
+local name, presented, validated, issuer, serial = ...
+local states = {}
 local ssl = {
   peerCertificatePresented = function() return presented end,
   peerCertificateValidated = function() return validated end,
   sha256PeerCertificateIssuerDigest = function() return issuer end,
   serialNumberPeerCertificate = function() return serial end,
 }
-local filter_state = { set = function(_, name, kind, value) state = name .. "=" .. value end }
+local filter_state = { set = function(_, key, kind, value) states[key] = value end }
 local info = {
   downstreamSslConnection = function() return ssl end,
   filterState = function() return filter_state end,
 }
 envoy_on_request({ streamInfo = function() return info end })
-return state
+return states[name]
 """
 
 
@@ -40,16 +40,24 @@ class Script:
         self._lua = LuaRuntime()
         self._lua.execute(
             revocation_script(
-                epoch=1, issuers=[IssuerRevocations(DIGEST, bitmap)], mounted="/nonexistent/revocation.lua"
+                epoch=1_764_000_000_001,
+                issuers=[IssuerRevocations(DIGEST, bitmap)],
+                mounted="/nonexistent/revocation.lua",
             )
         )
         self._run: Any = self._lua.eval(f"function(...) {HANDLE} end")
 
     def state(
-        self, serial: str, *, presented: bool = True, validated: bool = True, issuer: str = DIGEST
+        self,
+        serial: str,
+        *,
+        name: str = "mtls.revoked",
+        presented: bool = True,
+        validated: bool = True,
+        issuer: str = DIGEST,
     ) -> str | None:
-        found: str | None = self._run(presented, validated, issuer, serial)
-        return None if found is None else found.removeprefix("mtls.revoked=")
+        found: str | None = self._run(name, presented, validated, issuer, serial)
+        return found
 
 
 def serial(index: int) -> str:
@@ -96,5 +104,13 @@ def test_the_state_of_a_serial_number_that_is_none_is_unknown(text: str) -> None
 
 
 def test_a_million_certificates_fit_into_a_hundred_and_eighty_kilobytes() -> None:
-    text = revocation_script(epoch=1, issuers=[IssuerRevocations(DIGEST, b"\xaa" * 125_000)])
+    text = revocation_script(epoch=1_764_000_000_001, issuers=[IssuerRevocations(DIGEST, b"\xaa" * 125_000)])
     assert len(text) < 180_000
+
+
+def test_the_epoch_of_the_lists_is_told_with_every_answer() -> None:
+    assert Script(b"\xff").state(serial(1), name="mtls.revocation_epoch") == "1764000000001"
+
+
+def test_no_epoch_is_told_where_no_list_was_asked() -> None:
+    assert Script(b"\xff").state("", name="mtls.revocation_epoch", presented=False) is None

@@ -119,7 +119,12 @@ def test_a_block_answers_with_a_client_error(status: int) -> None:
 @pytest.mark.parametrize("content_type", ["text/plain\r\nset-cookie: a=b", "a\nb", "a\0b", "", "ü", "a\tb"])
 def test_a_content_type_cannot_add_headers(content_type: str) -> None:
     with pytest.raises(ScriptError, match="header value"):
-        script(rules=[RuleScript("bad", "block", (), "true", 403, content_type)])
+        script(rules=[RuleScript("bad", "block", (), "true", 403, content_type, "")])
+
+
+def test_a_content_type_goes_with_a_body() -> None:
+    with pytest.raises(ScriptError, match="goes with a body"):
+        script(rules=[RuleScript("bad", "block", (), "true", 403, "text/plain")])
 
 
 @pytest.mark.parametrize("digest", ["", "ab", DIGEST.upper(), f"{DIGEST}0", f'{DIGEST[:-1]}"'])

@@ -94,3 +94,17 @@ def test_the_status_port_is_open_to_the_operator_alone() -> None:
     assert [port["port"] for port in restricted["ports"]] == [names.STATUS_PORT]
     assert restricted["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "ops"}
     assert "podSelector" in restricted["from"][0]
+
+
+def test_the_status_port_is_open_to_those_who_read_metrics_too() -> None:
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    policy = network_policy(
+        metadata("shop", "p", role="host"),
+        host="api",
+        operator_namespace="ops",
+        allowed_ports=[],
+        metrics_from=[peer],
+    )
+    (restricted,) = [rule for rule in policy["spec"]["ingress"] if "from" in rule]
+    assert [port["port"] for port in restricted["ports"]] == [names.STATUS_PORT]
+    assert restricted["from"][1:] == [peer]

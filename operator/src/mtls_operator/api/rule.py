@@ -26,7 +26,6 @@ class RuleAction(StrEnum):
 
 DEFAULT_STATUS_CODE: Final = 403
 DEFAULT_CONTENT_TYPE: Final = "application/json"
-DEFAULT_BODY: Final = '{"error":"client certificate required"}'
 DEFAULT_PRIORITY: Final = 1000
 
 
@@ -42,11 +41,11 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The answer to a refused request."""
+    """The answer to a refused request; without a body the default one, in the form that the client accepts."""
 
     status_code: int = DEFAULT_STATUS_CODE
     content_type: str = DEFAULT_CONTENT_TYPE
-    body: str = DEFAULT_BODY
+    body: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ def parse_rule_spec(
 def rule_spec_document(rule: Rule) -> dict[str, object]:
     """Return the spec of a rule as JSON data that ``parse_rule_spec`` reads back unchanged.
 
-    The operator stores it as the last good version. Every default is written out, so that a later release
+    The operator stores it as the last good version. Every default that decides is written out, so that a later release
     with other defaults still enforces what was in force.
     """
     document: dict[str, object] = {
@@ -138,7 +137,7 @@ def rule_spec_document(rule: Rule) -> dict[str, object]:
         document["response"] = {
             "statusCode": rule.response.status_code,
             "contentType": rule.response.content_type,
-            "body": rule.response.body,
+            **({} if rule.response.body is None else {"body": rule.response.body}),
         }
     return document
 
@@ -183,5 +182,5 @@ def _response(response: Fields) -> Response:
             "statusCode", default=DEFAULT_STATUS_CODE, minimum=limits.MIN_STATUS, maximum=limits.MAX_STATUS
         ),
         content_type=content_type,
-        body=DEFAULT_BODY if body is None else body,
+        body=body,
     )

@@ -93,7 +93,12 @@ class HostReconciler:
     def discovery(self) -> Discovery:
         """Where proxies find us."""
         settings = self.context.settings
-        return Discovery(settings.discovery_host, settings.discovery_port, settings.operator_namespace)
+        return Discovery(
+            settings.discovery_host,
+            settings.discovery_port,
+            settings.operator_namespace,
+            settings.proxy_metrics_from,
+        )
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """Bring a host up to date; return in how many seconds to look again."""

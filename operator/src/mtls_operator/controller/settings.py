@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from typing import Any
 
 from mtls_operator.api import names
 
 _LAST_PORT = 65_535
 #: The largest numbers of what is no port.
 _MOST = {"MTLS_WORKERS": 1024, "MTLS_REISSUE_SECONDS": 30 * 24 * 3600}
+_SELECTORS = frozenset({"namespaceSelector", "podSelector"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Settings:
     health_port: int = 8081
     #: Port of ``/metrics``.
     metrics_port: int = 8082
+    #: NetworkPolicy peers, besides the operator, that may read the sidecars' status ports; a JSON list.
+    proxy_metrics_from: tuple[Mapping[str, Any], ...] = ()
     #: How many keys are worked on at once.
     workers: int = 16
     #: After a rotation of a CA, certificates with keys of ours are issued anew within this many seconds.
@@ -68,7 +73,8 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
     """Read the settings.
 
     Raises:
-        SettingsError: a number is none or out of its range, or a choice is unknown; the message names the variable.
+        SettingsError: a number is none or out of its range, a choice is unknown, or a list is not one of peers; the
+            message names the variable.
     """
     read = _Read()
     for entry in fields(Settings):
@@ -76,7 +82,12 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         text = environ.get(variable)
         if text is None or not text.strip():
             continue
-        read.values[entry.name] = _number(variable, text) if isinstance(entry.default, int) else text.strip()
+        if isinstance(entry.default, int):
+            read.values[entry.name] = _number(variable, text)
+        elif isinstance(entry.default, tuple):
+            read.values[entry.name] = _peers(variable, text)
+        else:
+            read.values[entry.name] = text.strip()
     settings = Settings(**read.values)  # type: ignore[arg-type]  # each value was read by the type of its default
     _require(settings.log_format, ("json", "console"), "MTLS_LOG_FORMAT")
     _require(settings.log_level, ("debug", "info", "warning", "error"), "MTLS_LOG_LEVEL")
@@ -92,6 +103,27 @@ def _number(variable: str, text: str) -> int:
     if not 1 <= number <= most:
         raise SettingsError(f"{variable}={text!r} is not between 1 and {most}")
     return number
+
+
+def _peers(variable: str, text: str) -> tuple[Mapping[str, Any], ...]:
+    """Read peers as the API server will: one that it refuses would hold back every host."""
+    try:
+        peers = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"{variable} is no JSON") from error
+    if not isinstance(peers, list) or not all(isinstance(peer, dict) and _is_peer(peer) for peer in peers):
+        raise SettingsError(
+            f"{variable} is not a list of peers of a NetworkPolicy: objects with namespaceSelector, podSelector or "
+            "both, or with ipBlock alone"
+        )
+    return tuple(peers)
+
+
+def _is_peer(peer: Mapping[str, Any]) -> bool:
+    keys = peer.keys()
+    if not all(isinstance(value, dict) for value in peer.values()):
+        return False
+    return keys == {"ipBlock"} or (bool(keys) and keys <= _SELECTORS)
 
 
 def _require(value: str, known: tuple[str, ...], variable: str) -> None:

@@ -19,11 +19,13 @@ MinTls = Literal["1.2", "1.3"]
 class ProxyConfig:
     """Settings of the proxies of one host.
 
+    ``host``: the name of the MTLSHost, a label of the counters.
     ``upstream_port``: where the application listens on 127.0.0.1. ``max_connection_age``: seconds after which
     connections are drained and single streams are reset. ``discovery_server_name``: DNS name that the
     operator's certificate must carry.
     """
 
+    host: str
     upstream_port: int
     protocol: Protocol
     min_tls: MinTls

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from mtls_operator.envoy.access_log import access_log
+from mtls_operator.envoy.access_log import request_lines
 from mtls_operator.envoy.clusters import APPLICATION
 from mtls_operator.envoy.config import Placement, ProxyConfig
 from mtls_operator.envoy.document import Json, extension
 from mtls_operator.envoy.filters import http_filters
 from mtls_operator.envoy.headers import strip_early
+from mtls_operator.envoy.refusals import local_replies
+from mtls_operator.envoy.rule_counters import rule_counters
 
 _MANAGER: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 #: First part of the statistics of requests (``http.mtls.*``).
@@ -27,7 +29,8 @@ def connection_manager(config: ProxyConfig, placement: Placement) -> Json:
         _MANAGER,
         {
             "stat_prefix": STAT_PREFIX,
-            "access_log": access_log(),
+            "access_log": [request_lines(), *rule_counters(config.host)],
+            "local_reply_config": local_replies(),
             "route_config": _routes(config),
             "http_filters": http_filters(config, placement),
             "early_header_mutation_extensions": [strip_early()],
@@ -61,8 +64,9 @@ def _client(config: ProxyConfig) -> Json:
         # The peer's address is appended to x-forwarded-for, and x-forwarded-proto is ours.
         "use_remote_address": True,
         "server_header_transformation": "PASS_THROUGH",
-        "generate_request_id": False,
-        "preserve_external_request_id": True,
+        # The id that a refusal names and the log has is ours: nobody outside can choose it, or take another's.
+        "generate_request_id": True,
+        "preserve_external_request_id": False,
         **sanitise,
     }
 

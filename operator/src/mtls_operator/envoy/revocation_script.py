@@ -45,7 +45,9 @@ def revocation_script(
         if issuer.digest in lists:
             raise ScriptError(f"two revocation lists of the issuer {issuer.digest}")
         lists[issuer.digest] = f'"{sextets(issuer.bitmap)}"'
-    body = f"local lists = {lua_table(lists.items())}\nlocal decide = {call('revocation', 'lists')}"
+    body = (
+        f"local lists = {lua_table(lists.items())}\nlocal decide = {call('revocation', 'lists', str(epoch))}"
+    )
     return assemble(names.REVOCATION_FILTER, epoch=epoch, mounted=mounted, body=body)
 
 

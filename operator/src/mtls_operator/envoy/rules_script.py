@@ -20,6 +20,7 @@ from mtls_operator.envoy.script import ScriptError, assemble, call
 Action = Literal["block", "log", "skip"]
 
 DEFAULT_STATUS: Final = 403
+DEFAULT_CONTENT_TYPE: Final = "application/json"
 _STATUS: Final = range(400, 500)
 _ACTIONS: Final = frozenset({"block", "log", "skip"})
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -43,7 +44,8 @@ class IssuerTrust:
 class RuleScript:
     """A compiled rule: Lua ``expression`` over ``f``, ``rt`` and ``K`` (its ``constants``, Lua expressions).
 
-    ``status``, ``content_type`` and ``body`` are the answer of a Block; None is the default answer.
+    ``status``, ``content_type`` and ``body`` are the answer of a Block. Without a body it is the default answer, in the
+    form that the client accepts; without a content type a body is JSON.
     """
 
     name: str
@@ -81,7 +83,8 @@ def rules_script(  # noqa: PLR0913 - keyword-only, and each is a part of the tex
             f"local config = {_config(hostnames, issuers, reads_certificate, forward_xfcc)}",
             f"local rules = {lua_list(_rule(rule) for rule in rules)}",
             f"local facts_of = {call('facts', call('address'), call('collections'), certificate)}",
-            f"local decide = {call('rules', 'config', 'rules', 'facts_of', call('path'))}",
+            f"local answer, record = {call('answer')}, {call('record', str(epoch))}",
+            f"local decide = {call('rules', 'config', 'rules', 'facts_of', call('path'), 'answer', 'record')}",
         ]
     )
     return assemble(names.RULES_FILTER, epoch=epoch, mounted=mounted, body=body)
@@ -131,13 +134,15 @@ def _answer(rule: RuleScript) -> list[tuple[str, str]]:
     if status not in _STATUS:
         raise ScriptError(f"rule {rule.name}: a Block answers with 400 to 499, not with {status}")
     entries = [("status", lua_string(str(status)))]
-    if rule.content_type is not None:
-        if not _HEADER_VALUE.fullmatch(rule.content_type):
-            raise ScriptError(f"rule {rule.name}: the content type is not a header value")
-        entries.append(("content_type", lua_string(rule.content_type)))
-    if rule.body is not None:
-        entries.append(("body", lua_string(rule.body)))
-    return entries
+    if rule.body is None:
+        if rule.content_type is not None:
+            raise ScriptError(f"rule {rule.name}: a content type goes with a body")
+        return entries
+    content_type = DEFAULT_CONTENT_TYPE if rule.content_type is None else rule.content_type
+    if not _HEADER_VALUE.fullmatch(content_type):
+        raise ScriptError(f"rule {rule.name}: the content type is not a header value")
+    own = [("body", lua_string(rule.body)), ("content_type", lua_string(content_type))]
+    return [*entries, ("own", lua_table(own))]
 
 
 def _digest(digest: str) -> str:

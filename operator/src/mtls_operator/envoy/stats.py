@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from mtls_operator.api import names
 from mtls_operator.envoy import sds
+from mtls_operator.envoy.rule_counters import SCOPE
 
 #: Statistics that a proxy keeps at all; the others are not even counted.
 KEPT_PREFIXES: Final = (
@@ -23,6 +24,7 @@ KEPT_PREFIXES: Final = (
     "http.mtls.",
     "listener.mtls.",
     "listener_manager.",
+    f"{SCOPE}.",
     "sds.",
     "server.",
 )

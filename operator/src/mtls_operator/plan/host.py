@@ -15,6 +15,7 @@ from mtls_operator.api import names
 from mtls_operator.api.conditions import Condition, conditions_of, merge_conditions, ready
 from mtls_operator.api.host import ForwardedHeader, Host
 from mtls_operator.api.reason import ConditionType, Reason
+from mtls_operator.api.rule import Rule
 from mtls_operator.api.secret import Secret
 from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.envoy import (
@@ -40,15 +41,18 @@ from mtls_operator.rules import RUNTIME
 
 #: A ConfigMap holds at most 1 MiB; some of it is metadata.
 CONFIG_BYTES = 1000 * 1024
+#: What the schema lets ``status.rules`` hold; ``status.ruleCount`` counts all.
+SHOWN_RULES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """Where proxies find the operator."""
+    """Where proxies find the operator, and who may read their status ports besides it (peers of a NetworkPolicy)."""
 
     host: str
     port: int
     operator_namespace: str
+    metrics_from: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
     ``seen`` are the epochs that were ever seen in use.
     """
     config = ProxyConfig(
+        host=host.meta.name,
         upstream_port=host.port,
         protocol=host.protocol.value,
         min_tls=host.min_tls.value,
@@ -169,6 +174,7 @@ def host_objects(host: Host, configuration: Configuration, discovery: Discovery)
                 host=name,
                 operator_namespace=discovery.operator_namespace,
                 allowed_ports=host.allowed_ports,
+                metrics_from=discovery.metrics_from,
             )
         )
     return documents
@@ -233,14 +239,17 @@ def status_of(view: HostView) -> dict[str, Any]:
         "clientCAs": _client_cas(view.trusts),
         "rules": [
             {"name": rule.meta.name, "action": rule.action.value, "priority": rule.priority}
-            for rule in view.rules.in_force
-            if rule.enabled
+            for rule in _enabled(view.rules)[:SHOWN_RULES]
         ],
-        "ruleCount": sum(rule.enabled for rule in view.rules.in_force),
+        "ruleCount": len(_enabled(view.rules)),
     }
     conditions = _conditions(view)
     status["conditions"] = merge_conditions(conditions_of(host.status), conditions, now=view.now)
     return status
+
+
+def _enabled(rules: HostRules) -> list[Rule]:
+    return [rule for rule in rules.in_force if rule.enabled]
 
 
 def _client_cas(trusts: Sequence[Trust]) -> list[dict[str, str]]:
@@ -330,5 +339,5 @@ def _enforced(view: HostView, condition: MakeCondition) -> Condition:
         message = f"Rules are set but not in force on every proxy: {view.rollout.message}"
         reason = view.rollout.reason or Reason.PENDING
         return condition(kind, reason, message, status=False)
-    count = sum(rule.enabled for rule in view.rules.in_force)
+    count = len(_enabled(view.rules))
     return condition(kind, Reason.ENFORCED, f"Rules in force: {count}.", status=True)

@@ -194,12 +194,13 @@ _ACTIONS: Final[Mapping[RuleAction, Literal["block", "log", "skip"]]] = {
 
 def _script(rule: Rule, lua: LuaCode) -> RuleScript:
     blocks = rule.action is RuleAction.BLOCK
+    own = blocks and rule.response.body is not None
     return RuleScript(
         name=rule.meta.name,
         action=_ACTIONS[rule.action],
         constants=lua.constants,
         expression=lua.expression,
         status=rule.response.status_code if blocks else None,
-        content_type=rule.response.content_type if blocks else None,
-        body=rule.response.body if blocks else None,
+        content_type=rule.response.content_type if own else None,
+        body=rule.response.body if own else None,
     )

@@ -86,11 +86,16 @@ def secret_value(body: Mapping[str, Any], key: str) -> bytes | None:
 
 
 def network_policy(
-    meta: Document, *, host: str, operator_namespace: str, allowed_ports: Sequence[int]
+    meta: Document,
+    *,
+    host: str,
+    operator_namespace: str,
+    allowed_ports: Sequence[int],
+    metrics_from: Sequence[Mapping[str, Any]] = (),
 ) -> Document:
     """Return the policy that closes every port of a host's pods but the sidecar's and the allowed ones.
 
-    The status port answers to the operator only. Source:
+    The status port answers to the operator and to the peers of ``metrics_from`` only. Source:
     https://kubernetes.io/docs/concepts/services-networking/network-policies/
     """
     open_ports = [{"protocol": "TCP", "port": port} for port in (names.TLS_PORT, *sorted(allowed_ports))]
@@ -112,7 +117,10 @@ def network_policy(
             "policyTypes": ["Ingress"],
             "ingress": [
                 {"ports": open_ports},
-                {"from": [operator], "ports": [{"protocol": "TCP", "port": names.STATUS_PORT}]},
+                {
+                    "from": [operator, *metrics_from],
+                    "ports": [{"protocol": "TCP", "port": names.STATUS_PORT}],
+                },
             ],
         },
     }

@@ -7,6 +7,7 @@ local OURS = {
   ["x-envoy-internal"] = true,
   ["x-forwarded-client-cert"] = true,
   ["x-forwarded-proto"] = true,
+  ["x-request-id"] = true,
 }
 local FORWARDED_FOR = "x-forwarded-for"
 

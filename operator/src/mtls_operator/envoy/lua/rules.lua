@@ -2,11 +2,10 @@
 --
 -- The decision is the filter state "mtls.decision". "allow" is set by the very last statement: whatever fails
 -- before leaves it unset, and the gate behind this filter denies. Nothing after handle:respond() runs.
-local config, rules, facts_of, paths = ...
+local config, rules, facts_of, paths, answer, record = ...
 
 local READY = "/.mtls/ready"
-local JSON = "application/json"
-local DENIED = '{"error":"client certificate required"}\n'
+local DENIED = "client certificate required"
 local XFCC = "x-forwarded-client-cert"
 
 -- The kubelet asks by address and without a server name. It is told that this script runs; the application is
@@ -19,16 +18,11 @@ local function ready(handle, headers, info)
   handle:respond({ [":status"] = "200", ["content-type"] = "text/plain" }, "ok\n")
 end
 
-local function note(info, action, names, logged)
-  local metadata = info:dynamicMetadata()
-  metadata:set("mtls", "action", action)
-  metadata:set("mtls", "rule", names)
-  metadata:set("mtls", "logged", logged)
-end
+local NONE = {}
 
-local function refuse(handle, info, action, status, body)
-  note(info, action, "", true)
-  handle:respond({ [":status"] = status, ["content-type"] = JSON }, body)
+local function refuse(request, action, status, message)
+  record(request, action, nil, NONE)
+  request.handle:respond(answer(request.headers, status, message))
 end
 
 -- An exact name, or a wildcard that stands for exactly one label (RFC 6125, 6.4.3).
@@ -55,15 +49,18 @@ local function judge(request)
   request.unknown = state ~= "0" and state ~= "1" and (state ~= "?" or listed)
 end
 
--- The rule that ends the evaluation, or nil; adds every rule that applies to matched.
-local function evaluate(request, matched)
+-- The rule that ends the evaluation, or nil; adds the Log rules that apply to logs, each once.
+local function evaluate(request, logs)
   local facts = facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
     if rule.applies(facts) then
-      matched[#matched + 1] = rule
       if rule.action ~= "log" then
         return rule
+      end
+      if not logs[rule.name] then
+        logs[rule.name] = true
+        logs[#logs + 1] = rule
       end
     end
   end
@@ -71,15 +68,15 @@ local function evaluate(request, matched)
 end
 
 -- A path is judged in every reading that it has; a Block in any of them counts.
-local function verdict(request, matched)
-  local rule = evaluate(request, matched)
+local function verdict(request, logs)
+  local rule = evaluate(request, logs)
   if rule ~= nil and rule.action == "block" then
     return rule
   end
   local readings = paths.readings(request.path)
   for position = 1, #readings do
     local reading = setmetatable({ path = readings[position] }, { __index = request })
-    local other = evaluate(reading, matched)
+    local other = evaluate(reading, logs)
     if other ~= nil and other.action == "block" then
       return other
     end
@@ -87,36 +84,14 @@ local function verdict(request, matched)
   return rule
 end
 
--- Names of the rules that applied, in order, each once.
-local function names_of(matched)
-  local names, seen = {}, {}
-  for position = 1, #matched do
-    local name = matched[position].name
-    if not seen[name] then
-      seen[name] = true
-      names[#names + 1] = name
-    end
-  end
-  return table.concat(names, ",")
-end
-
--- Whether anything but a Skip applied: letting through is not worth a line in the log.
-local function worth_logging(matched)
-  for position = 1, #matched do
-    if matched[position].action ~= "skip" then
-      return true
-    end
-  end
-  return false
-end
-
 return function(handle)
   local headers, info = handle:headers(), handle:streamInfo()
+  local request = { handle = handle, headers = headers, info = info }
   -- CONNECT has no path.
   local target = headers:get(":path") or ""
   local sent, query = target:match("^([^?]*)%??(.*)$")
   if not paths.plain(sent) then
-    refuse(handle, info, "malformed", "400", '{"error":"malformed path"}\n')
+    refuse(request, "malformed", "400", "malformed path")
   end
   local path = paths.canonical(sent)
   if path == READY then
@@ -126,7 +101,7 @@ return function(handle)
   local authority = headers:get(":authority") or ""
   local host = authority:lower()
   if not is_ours(host) or info:requestedServerName():lower() ~= host then
-    refuse(handle, info, "misdirected", "421", '{"error":"misdirected request"}\n')
+    refuse(request, "misdirected", "421", "misdirected request")
   end
   if host ~= authority then
     headers:replace(":authority", host)
@@ -135,31 +110,23 @@ return function(handle)
     headers:replace(":path", path .. target:sub(#sent + 1))
   end
 
-  local request = {
-    handle = handle,
-    headers = headers,
-    info = info,
-    ssl = info:downstreamSslConnection(),
-    host = host,
-    path = path,
-    query = query,
-  }
+  request.ssl = info:downstreamSslConnection()
+  request.host, request.path, request.query = host, path, query
   judge(request)
   if not config.forward_certificate or not request.verified or request.revoked or request.unknown then
     headers:remove(XFCC)
   end
   if request.unknown and config.reads_certificate then
-    refuse(handle, info, "unknown", "403", DENIED)
+    refuse(request, "unknown", "403", DENIED)
   end
 
-  local matched = {}
-  local rule = verdict(request, matched)
-  if #matched > 0 then
-    note(info, (rule or matched[#matched]).action, names_of(matched), worth_logging(matched))
+  local logs = {}
+  local rule = verdict(request, logs)
+  if rule ~= nil or #logs > 0 then
+    record(request, rule and rule.action or "log", rule, logs)
   end
   if rule ~= nil and rule.action == "block" then
-    local headers_of_answer = { [":status"] = rule.status, ["content-type"] = rule.content_type or JSON }
-    handle:respond(headers_of_answer, rule.body or DENIED)
+    handle:respond(answer(headers, rule.status, DENIED, rule.own))
   end
   info:filterState():set("mtls.decision", "envoy.string", "allow")
 end

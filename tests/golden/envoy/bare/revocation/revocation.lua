@@ -6,15 +6,17 @@ local decide = (function(...)
 --   "0" not revoked, or not validated and so of no worth anyway
 --   "1" revoked
 --   "?" validated, but there is no list of its issuer
+-- and, for the access log, the epoch of the lists in "mtls.revocation_epoch".
 -- Without a certificate nothing is set. When this script fails nothing is set either: the rules script takes
 -- a presented certificate without an answer for one of unknown state.
 --
 -- lists: digest of the issuing certificate -> one bit per certificate ever issued, six to a character of the
 -- base64 alphabet, lowest bit first. The last four bytes of a serial number are the index. A certificate that
 -- is newer than the list is not on it.
-local lists = ...
+local lists, epoch = ...
 
 local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+local EPOCH = ("%d"):format(epoch)
 local BITS = 6
 local INDEX_DIGITS = 8
 
@@ -49,8 +51,9 @@ return function(handle)
     state = state_of(ssl)
   end
   info:filterState():set("mtls.revoked", "envoy.string", state)
+  info:filterState():set("mtls.revocation_epoch", "envoy.string", EPOCH)
 end
-end)(lists)
+end)(lists, 1764000000005)
 local _ = (function(...)
 -- Which script decides: this one, or the mounted file of the same name, whichever has the higher epoch.
 --

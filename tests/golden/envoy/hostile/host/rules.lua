@@ -21,9 +21,11 @@ local rules = {
       local K = {  }
       return function(f) return false end
     end)(),
-    ["body"] = "\092\034 end os.exit\0401\041 --\091\091 \013\010 \000 \195\188 \240\159\148\145",
-    ["content_type"] = "\034\059 os.exit\0401\041 --",
     ["name"] = "\034 \125\059 os.exit\0401\041 -- \010-- \092",
+    ["own"] = {
+      ["body"] = "\092\034 end os.exit\0401\041 --\091\091 \013\010 \000 \195\188 \240\159\148\145",
+      ["content_type"] = "\034\059 os.exit\0401\041 --",
+    },
     ["status"] = "403",
   },
 }
@@ -359,6 +361,7 @@ local OURS = {
   ["x-envoy-internal"] = true,
   ["x-forwarded-client-cert"] = true,
   ["x-forwarded-proto"] = true,
+  ["x-request-id"] = true,
 }
 local FORWARDED_FOR = "x-forwarded-for"
 
@@ -705,16 +708,179 @@ return function(message)
   return tohex(h0) .. tohex(h1) .. tohex(h2) .. tohex(h3) .. tohex(h4)
 end
 end)()))
+local answer, record = (function(...)
+-- What a refused client is told: a fixed text and the request's id, which is ours. Nothing that it sent comes back.
+--
+-- The text is JSON unless the client accepts it less than plain text (RFC 9110, 12.5.1), or what the author of a rule
+-- wrote. A gRPC client gets it as grpc-message: Envoy turns an answer to it into a trailers-only response with the
+-- gRPC status that goes with the HTTP status.
+local JSON, TEXT = "application/json", "text/plain"
+-- More of an Accept header is not looked at.
+local MOST_READ = 1024
+
+-- How specific a media range is, and how much a client wants what is in it.
+local function ranges(accept)
+  local found = {}
+  for element in accept:sub(1, MOST_READ):lower():gmatch("[^,]+") do
+    local name = element:match("^%s*([^%s;]+)")
+    if name ~= nil then
+      found[name] = tonumber(element:match(";%s*q=([%d.]+)")) or 1
+    end
+  end
+  return found
+end
+
+local function weight(found, media_type)
+  return found[media_type] or found[media_type:match("^[^/]+") .. "/*"] or found["*/*"] or 0
+end
+
+-- Without an Accept header everything is accepted.
+local function wants_json(accept)
+  local found = ranges(accept or "")
+  if next(found) == nil then
+    return true
+  end
+  local json = weight(found, JSON)
+  return json > 0 and json >= weight(found, TEXT)
+end
+
+-- As Envoy tells gRPC requests.
+local function is_grpc(content_type)
+  return content_type ~= nil and content_type:match("^application/grpc%f[+%z]") ~= nil
+end
+
+-- The id that the proxy gave the request. Another text than that of a UUID is nothing that it gave.
+local function id_of(headers)
+  local id = headers:get("x-request-id")
+  return id ~= nil and #id == 36 and id:match("^[%x-]+$") or nil
+end
+
+local function json_text(message, id)
+  if id == nil then
+    return ('{"error":"%s"}\n'):format(message)
+  end
+  return ('{"error":"%s","request_id":"%s"}\n'):format(message, id)
+end
+
+local function plain_text(message, id)
+  if id == nil then
+    return message .. "\n"
+  end
+  return ("%s\nrequest id: %s\n"):format(message, id)
+end
+
+-- Headers and body of the answer to a request. own: body and content type from a rule, or nil. Never kept by a cache: it
+-- may be about a path that others may see.
+return function(headers, status, message, own)
+  local id = id_of(headers)
+  local fields = { [":status"] = status, ["cache-control"] = "no-store", ["x-request-id"] = id }
+  if own ~= nil then
+    fields["content-type"] = own.content_type
+    return fields, own.body
+  end
+  if is_grpc(headers:get("content-type")) then
+    return fields, message
+  end
+  if wants_json(headers:get("accept")) then
+    fields["content-type"] = JSON
+    return fields, json_text(message, id)
+  end
+  fields["content-type"] = TEXT
+  return fields, plain_text(message, id)
+end
+end)(), (function(...)
+-- What the access log and the counters learn about a request: the dynamic metadata "mtls".
+--
+--   logged   whether the request gets a line; "log" is what stands in it
+--   counted  whether the request is counted: as "count", and where several rules applied as "more" too
+--
+-- Every text is bounded: what a client sends once per connection must not fill the log with every request.
+local epoch = ...
+
+local MOST_SUBJECT, MOST_SERIAL = 256, 64
+local MOST_NAMED = 32
+-- Slots of "more"; the loggers of the listener name each of them.
+local SLOTS = 8
+-- No rule has this name.
+local REST = "+more"
+
+local function names_of(rules)
+  local names = {}
+  for position = 1, math.min(#rules, MOST_NAMED) do
+    names[position] = rules[position].name
+  end
+  if #rules > MOST_NAMED then
+    names[#names + 1] = ("+%d more"):format(#rules - MOST_NAMED)
+  end
+  return names
+end
+
+-- request.presented is nil until the certificate has been judged.
+local function line(request, action, rule, logs)
+  local text = { action = action, rule = rule and rule.name, rules_epoch = epoch }
+  if #logs > 0 then
+    text.log_rules = names_of(logs)
+  end
+  if request.presented == nil then
+    return text
+  end
+  text.presented, text.verified = request.presented, request.verified
+  text.revoked, text.unknown = request.revoked, request.unknown
+  if request.presented then
+    text.subject = request.ssl:subjectPeerCertificate():sub(1, MOST_SUBJECT)
+    text.serial = request.ssl:serialNumberPeerCertificate():sub(1, MOST_SERIAL)
+    -- Where it was not set, get() returns nothing at all.
+    local lists = request.info:filterState():get("mtls.revocation_epoch")
+    text.revocation_epoch = lists and tonumber(lists)
+  end
+  return text
+end
+
+-- Log rules beside the one that is counted first. A slot that is not used adds nothing to a counter that exists.
+local function more(first, logs, from)
+  local slots = {}
+  for slot = 1, SLOTS do
+    local rule = logs[from + slot - 1]
+    slots[tostring(slot)] = rule and { rule = rule.name, action = "log", add = 1 }
+      or { rule = first.rule, action = first.action, add = 0 }
+  end
+  local rest = #logs - (from + SLOTS - 1)
+  if rest > 0 then
+    slots.rest = { rule = REST, action = "log", add = rest }
+  else
+    slots.rest = { rule = first.rule, action = first.action, add = 0 }
+  end
+  return slots
+end
+
+-- rule: the one that ended the evaluation, or nil; logs: the Log rules that applied, in order, each once.
+return function(request, action, rule, logs)
+  local metadata = request.info:dynamicMetadata()
+  local named = rule or logs[1]
+  local first = { rule = named and named.name or "", action = action }
+  local from = rule == nil and 2 or 1
+  metadata:set("mtls", "counted", true)
+  metadata:set("mtls", "count", first)
+  if logs[from] ~= nil then
+    metadata:set("mtls", "several", true)
+    metadata:set("mtls", "more", more(first, logs, from))
+  end
+  -- Letting through is not worth a line.
+  if action ~= "skip" or #logs > 0 then
+    metadata:set("mtls", "logged", true)
+    metadata:set("mtls", "log", line(request, action, rule, logs))
+  end
+end
+end)(1)
 local decide = (function(...)
 -- Decides every request: whether it is for us, what its certificate is worth, and what the rules say.
 --
 -- The decision is the filter state "mtls.decision". "allow" is set by the very last statement: whatever fails
 -- before leaves it unset, and the gate behind this filter denies. Nothing after handle:respond() runs.
-local config, rules, facts_of, paths = ...
+local config, rules, facts_of, paths, answer, record = ...
 
 local READY = "/.mtls/ready"
-local JSON = "application/json"
-local DENIED = '{"error":"client certificate required"}\n'
+local DENIED = "client certificate required"
 local XFCC = "x-forwarded-client-cert"
 
 -- The kubelet asks by address and without a server name. It is told that this script runs; the application is
@@ -727,16 +893,11 @@ local function ready(handle, headers, info)
   handle:respond({ [":status"] = "200", ["content-type"] = "text/plain" }, "ok\n")
 end
 
-local function note(info, action, names, logged)
-  local metadata = info:dynamicMetadata()
-  metadata:set("mtls", "action", action)
-  metadata:set("mtls", "rule", names)
-  metadata:set("mtls", "logged", logged)
-end
+local NONE = {}
 
-local function refuse(handle, info, action, status, body)
-  note(info, action, "", true)
-  handle:respond({ [":status"] = status, ["content-type"] = JSON }, body)
+local function refuse(request, action, status, message)
+  record(request, action, nil, NONE)
+  request.handle:respond(answer(request.headers, status, message))
 end
 
 -- An exact name, or a wildcard that stands for exactly one label (RFC 6125, 6.4.3).
@@ -763,15 +924,18 @@ local function judge(request)
   request.unknown = state ~= "0" and state ~= "1" and (state ~= "?" or listed)
 end
 
--- The rule that ends the evaluation, or nil; adds every rule that applies to matched.
-local function evaluate(request, matched)
+-- The rule that ends the evaluation, or nil; adds the Log rules that apply to logs, each once.
+local function evaluate(request, logs)
   local facts = facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
     if rule.applies(facts) then
-      matched[#matched + 1] = rule
       if rule.action ~= "log" then
         return rule
+      end
+      if not logs[rule.name] then
+        logs[rule.name] = true
+        logs[#logs + 1] = rule
       end
     end
   end
@@ -779,15 +943,15 @@ local function evaluate(request, matched)
 end
 
 -- A path is judged in every reading that it has; a Block in any of them counts.
-local function verdict(request, matched)
-  local rule = evaluate(request, matched)
+local function verdict(request, logs)
+  local rule = evaluate(request, logs)
   if rule ~= nil and rule.action == "block" then
     return rule
   end
   local readings = paths.readings(request.path)
   for position = 1, #readings do
     local reading = setmetatable({ path = readings[position] }, { __index = request })
-    local other = evaluate(reading, matched)
+    local other = evaluate(reading, logs)
     if other ~= nil and other.action == "block" then
       return other
     end
@@ -795,36 +959,14 @@ local function verdict(request, matched)
   return rule
 end
 
--- Names of the rules that applied, in order, each once.
-local function names_of(matched)
-  local names, seen = {}, {}
-  for position = 1, #matched do
-    local name = matched[position].name
-    if not seen[name] then
-      seen[name] = true
-      names[#names + 1] = name
-    end
-  end
-  return table.concat(names, ",")
-end
-
--- Whether anything but a Skip applied: letting through is not worth a line in the log.
-local function worth_logging(matched)
-  for position = 1, #matched do
-    if matched[position].action ~= "skip" then
-      return true
-    end
-  end
-  return false
-end
-
 return function(handle)
   local headers, info = handle:headers(), handle:streamInfo()
+  local request = { handle = handle, headers = headers, info = info }
   -- CONNECT has no path.
   local target = headers:get(":path") or ""
   local sent, query = target:match("^([^?]*)%??(.*)$")
   if not paths.plain(sent) then
-    refuse(handle, info, "malformed", "400", '{"error":"malformed path"}\n')
+    refuse(request, "malformed", "400", "malformed path")
   end
   local path = paths.canonical(sent)
   if path == READY then
@@ -834,7 +976,7 @@ return function(handle)
   local authority = headers:get(":authority") or ""
   local host = authority:lower()
   if not is_ours(host) or info:requestedServerName():lower() ~= host then
-    refuse(handle, info, "misdirected", "421", '{"error":"misdirected request"}\n')
+    refuse(request, "misdirected", "421", "misdirected request")
   end
   if host ~= authority then
     headers:replace(":authority", host)
@@ -843,31 +985,23 @@ return function(handle)
     headers:replace(":path", path .. target:sub(#sent + 1))
   end
 
-  local request = {
-    handle = handle,
-    headers = headers,
-    info = info,
-    ssl = info:downstreamSslConnection(),
-    host = host,
-    path = path,
-    query = query,
-  }
+  request.ssl = info:downstreamSslConnection()
+  request.host, request.path, request.query = host, path, query
   judge(request)
   if not config.forward_certificate or not request.verified or request.revoked or request.unknown then
     headers:remove(XFCC)
   end
   if request.unknown and config.reads_certificate then
-    refuse(handle, info, "unknown", "403", DENIED)
+    refuse(request, "unknown", "403", DENIED)
   end
 
-  local matched = {}
-  local rule = verdict(request, matched)
-  if #matched > 0 then
-    note(info, (rule or matched[#matched]).action, names_of(matched), worth_logging(matched))
+  local logs = {}
+  local rule = verdict(request, logs)
+  if rule ~= nil or #logs > 0 then
+    record(request, rule and rule.action or "log", rule, logs)
   end
   if rule ~= nil and rule.action == "block" then
-    local headers_of_answer = { [":status"] = rule.status, ["content-type"] = rule.content_type or JSON }
-    handle:respond(headers_of_answer, rule.body or DENIED)
+    handle:respond(answer(headers, rule.status, DENIED, rule.own))
   end
   info:filterState():set("mtls.decision", "envoy.string", "allow")
 end
@@ -967,7 +1101,7 @@ local function readings(path)
 end
 
 return { plain = plain, canonical = canonical, readings = readings, without_parameters = without_parameters }
-end)())
+end)(), answer, record)
 local _ = (function(...)
 -- Which script decides: this one, or the mounted file of the same name, whichever has the higher epoch.
 --
