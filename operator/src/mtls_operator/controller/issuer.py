@@ -32,6 +32,7 @@ from mtls_operator.pki import (
 )
 from mtls_operator.plan.authority import CERTIFICATE_ROLE, AuthorityUnusableError, certificate_owner
 from mtls_operator.plan.certificate import Obstacle
+from mtls_operator.plan.holder import names_of
 from mtls_operator.plan.objects import metadata, secret
 
 
@@ -63,7 +64,7 @@ class Issuer:
         if former and seen is None:
             await self.remember(certificate, tenant, former)
         try:
-            names_wanted = _names(certificate)  # before an index is used up for what can never be signed
+            names_wanted = names_of(certificate)  # before an index is used up for what can never be signed
             serial = await self.authorities.next_serial(tenant)
             issued = await self._sign(certificate, names_wanted, authority, serial)
         except AuthorityUnusableError as error:
@@ -136,31 +137,6 @@ class Issuer:
 
 
 _Names: TypeAlias = tuple[Subject, SubjectAltNames]
-
-
-def _names(certificate: ClientCertificate) -> _Names:
-    """Return what a certificate is to say of its holder.
-
-    Raises:
-        PkiError: it cannot be said in a certificate.
-    """
-    subject = certificate.subject
-    return (
-        Subject(
-            common_name=subject.common_name or "",
-            organizations=subject.organizations,
-            organizational_units=subject.organizational_units,
-            countries=subject.countries,
-            localities=subject.localities,
-            provinces=subject.provinces,
-        ),
-        SubjectAltNames(
-            dns_names=certificate.dns_names,
-            uris=certificate.uris,
-            emails=certificate.emails,
-            ip_addresses=certificate.ip_addresses,
-        ),
-    )
 
 
 def _sign(
