@@ -70,7 +70,7 @@ def test_the_operator_may_do_what_its_work_needs_and_nothing_else(chart: Rendere
     expected = {
         **{(names.GROUP, kind): watch for kind in KINDS},
         **{(names.GROUP, f"{kind}/status"): {"patch"} for kind in KINDS},
-        (names.GROUP, names.CERTIFICATE_PLURAL): {*watch, "patch"},
+        (names.GROUP, names.CERTIFICATE_PLURAL): {*watch, "patch", "release"},
         ("", "pods"): watch,
         ("", "namespaces"): watch,
         ("", "secrets"): {*watch, *own, "update"},
@@ -117,6 +117,11 @@ def test_viewers_read_and_editors_write_but_nobody_forges_a_status(chart: Render
     for role in (view, edit):
         assert [set(rule["resources"]) for rule in role["rules"]] == [KINDS]
         assert [rule["apiGroups"] for rule in role["rules"]] == [[names.GROUP]]
+
+
+def test_only_the_operator_is_given_the_right_to_release_a_certificate(chart: Rendered) -> None:
+    """G3: whoever takes the finalizer off while the operator is away leaves a certificate that nothing names."""
+    assert {role for role, rule in chart.rules() if "release" in rule["verbs"]} == {OPERATOR}
 
 
 def test_the_clusters_own_roles_take_ours_in(chart: Rendered) -> None:

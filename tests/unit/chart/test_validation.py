@@ -1,4 +1,4 @@
-"""The configuration of the validating webhook: whom they hold up, and whom never."""
+"""The configuration of the validating webhook, and the policy of the finalizer: whom they hold up, and whom never."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from mtls_operator.plan import admission
 from mtls_operator.webhook import server
 from mtls_operator.webhook.settings import WebhookSettings
 from mtls_operator.webhook.validation import KINDS
+
+POLICY = "mtls-operator-finalizer"
 
 
 @pytest.fixture
@@ -102,3 +104,31 @@ def test_the_api_server_finds_it_and_trusts_whom_the_operator_says(
         }
     moved = render(namespace="security").one("ValidatingWebhookConfiguration", names.WEBHOOK_CONFIGURATION)
     assert {entry["clientConfig"]["service"]["namespace"] for entry in moved["webhooks"]} == {"security"}
+
+
+@pytest.fixture
+def policy(chart: Rendered) -> Document:
+    spec: Document = chart.one("ValidatingAdmissionPolicy", POLICY)["spec"]
+    return spec
+
+
+def test_the_policy_is_about_our_finalizer_and_its_removal_alone(policy: Document) -> None:
+    (condition,) = policy["matchConditions"]
+    assert condition["expression"] == (
+        f"'{names.FINALIZER}' in oldObject.metadata.?finalizers.orValue([]) "
+        f"&& !('{names.FINALIZER}' in object.metadata.?finalizers.orValue([]))"
+    )
+    (rule,) = policy["matchConstraints"]["resourceRules"]
+    assert rule["operations"] == ["UPDATE"]
+    assert rule["resources"] == [names.CERTIFICATE_PLURAL, f"{names.CERTIFICATE_PLURAL}/status"]
+
+
+def test_the_policy_asks_for_a_right_and_for_no_name(policy: Document) -> None:
+    """The operator has it by its role, an administrator of the cluster by having every right."""
+    (validation,) = policy["validations"]
+    assert ".check('release').allowed()" in validation["expression"]
+    assert "userInfo" not in validation["expression"]
+
+
+def test_the_policy_holds_while_it_cannot_be_evaluated(policy: Document) -> None:
+    assert policy["failurePolicy"] == "Fail"
