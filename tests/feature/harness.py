@@ -36,6 +36,7 @@ from mtls_operator.controller.run import _reconcilers
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.tenant import Tenant
+from mtls_operator.controller.unchecked import Unchecked
 from mtls_operator.controller.workers import Workers, interval_of
 from mtls_operator.controller.world import World
 from mtls_operator.envoy import version_of
@@ -231,6 +232,7 @@ class Lab:
     process: Process = field(init=False)
     processes: list[Process] = field(default_factory=list)
     old_page: Body = field(default_factory=dict)
+    webhook_is_there: bool = True
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster(now=self.now)
@@ -242,6 +244,10 @@ class Lab:
     def now(self) -> datetime:
         """Return the time that the operator and the API server see."""
         return START + timedelta(seconds=asyncio.get_running_loop().time() - 1000.0) + self.skew
+
+    async def webhook_answers(self) -> bool:
+        """Answer the operator's question whether the webhook is there."""
+        return self.webhook_is_there
 
     # Life of the operator
 
@@ -267,7 +273,8 @@ class Lab:
         context.push = discovery
         own = await internal.load(context)
         authorities = Authorities(context, Ledgers(context))
-        dispatch = Dispatch(context, authorities, discovery)  # type: ignore[arg-type]  # the part that it uses
+        unchecked = Unchecked(context, self.webhook_answers)
+        dispatch = Dispatch(context, authorities, discovery, unchecked)  # type: ignore[arg-type]  # the part that it uses
         serving = ServingCertificates(context)
         hosts = HostReconciler(context, authorities, serving, Watches(), StatusPort(self))  # type: ignore[arg-type]
         metrics = StrictMetrics()

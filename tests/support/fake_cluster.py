@@ -31,7 +31,7 @@ from mtls_operator.cluster.kinds import kind_of
 Place = tuple[Kind, str, str]
 Watcher = Callable[[Kind, str, Body], None]
 
-_CLUSTER_WIDE = (Kind.NAMESPACE, Kind.MUTATING_WEBHOOK)
+_CLUSTER_WIDE = (Kind.NAMESPACE, Kind.MUTATING_WEBHOOK, Kind.VALIDATING_WEBHOOK)
 _WITH_STATUS = (Kind.HOST, Kind.CERTIFICATE, Kind.RULE)
 _WITH_GENERATION = (*_WITH_STATUS, Kind.NETWORK_POLICY)
 

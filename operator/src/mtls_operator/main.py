@@ -38,7 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "run", help="run the operator against the cluster of the service account or KUBECONFIG"
     )
-    add_arguments(commands.add_parser("webhook", help="serve the admission webhook that injects the sidecar"))
+    add_arguments(
+        commands.add_parser(
+            "webhook",
+            help="serve the admission webhook: it injects the sidecar and checks rules, hosts and certificates",
+        )
+    )
     return parser
 
 

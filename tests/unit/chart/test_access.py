@@ -35,11 +35,14 @@ def test_nobody_may_change_or_lend_rights(chart: Rendered) -> None:
         assert "serviceaccounts/token" not in rule["resources"], role
 
 
-def test_the_operator_writes_one_cluster_wide_object_only(chart: Rendered) -> None:
-    cluster_wide = {"namespaces", "mutatingwebhookconfigurations", "customresourcedefinitions", "nodes"}
+def test_the_operator_writes_the_two_webhook_configurations_alone_of_what_is_cluster_wide(
+    chart: Rendered,
+) -> None:
+    configurations = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"]
+    cluster_wide = {*configurations, "namespaces", "customresourcedefinitions", "nodes"}
     for rule in chart.one("ClusterRole", OPERATOR)["rules"]:
         if cluster_wide & set(rule["resources"]) and WRITES & set(rule["verbs"]):
-            assert rule["resources"] == ["mutatingwebhookconfigurations"]
+            assert rule["resources"] == configurations
             assert rule["resourceNames"] == [names.WEBHOOK_CONFIGURATION]
             assert rule["verbs"] == ["get", "patch"]
 
@@ -70,7 +73,7 @@ def test_the_operator_may_do_what_its_work_needs_and_nothing_else(chart: Rendere
     expected = {
         **{(names.GROUP, kind): watch for kind in KINDS},
         **{(names.GROUP, f"{kind}/status"): {"patch"} for kind in KINDS},
-        (names.GROUP, names.CERTIFICATE_PLURAL): {*watch, "patch"},
+        (names.GROUP, names.CERTIFICATE_PLURAL): {*watch, "patch", "release"},
         ("", "pods"): watch,
         ("", "namespaces"): watch,
         ("", "secrets"): {*watch, *own, "update"},
@@ -78,6 +81,7 @@ def test_the_operator_may_do_what_its_work_needs_and_nothing_else(chart: Rendere
         ("networking.k8s.io", "networkpolicies"): watch | own,
         ("", "events"): {"create"},
         ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): {"get", "patch"},
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): {"get", "patch"},
     }
     assert granted == {
         (group, resource, verb) for (group, resource), verbs in expected.items() for verb in verbs
@@ -118,6 +122,11 @@ def test_viewers_read_and_editors_write_but_nobody_forges_a_status(chart: Render
         assert [rule["apiGroups"] for rule in role["rules"]] == [[names.GROUP]]
 
 
+def test_only_the_operator_is_given_the_right_to_release_a_certificate(chart: Rendered) -> None:
+    """G3: whoever takes the finalizer off while the operator is away leaves a certificate that nothing names."""
+    assert {role for role, rule in chart.rules() if "release" in rule["verbs"]} == {OPERATOR}
+
+
 def test_the_clusters_own_roles_take_ours_in(chart: Rendered) -> None:
     def aggregated(name: str) -> set[str]:
         labels = chart.one("ClusterRole", name)["metadata"]["labels"]
@@ -145,11 +154,13 @@ def test_the_operator_is_reached_by_sidecars_and_scrapers_alone(chart: Rendered)
     ]
 
 
-def test_the_operator_reaches_the_api_server_names_and_status_ports_alone(render: Render) -> None:
+def test_the_operator_reaches_the_api_server_names_status_ports_and_the_webhook_alone(render: Render) -> None:
     rendered = render("--set", "networkPolicy.apiServerPorts={16443}")
     policy = rendered.one("NetworkPolicy", OPERATOR)["spec"]
     ports = [[port["port"] for port in rule["ports"]] for rule in policy["egress"]]
-    assert ports == [[16443], [53, 53], [names.STATUS_PORT]]
+    assert ports == [[16443], [53, 53], [names.STATUS_PORT], ["https"]]
+    (webhook,) = policy["egress"][-1]["to"]
+    assert webhook == {"podSelector": rendered.one("Deployment", WEBHOOK)["spec"]["selector"]}
 
 
 def test_metrics_can_be_kept_to_some(render: Render) -> None:

@@ -45,6 +45,11 @@ async def test_get_of_an_object_that_does_not_exist_is_none(
             None,
             "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/x",
         ),
+        (
+            Kind.VALIDATING_WEBHOOK,
+            None,
+            "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/x",
+        ),
         (Kind.HOST, "shop", f"{HOST_PATH}/x"),
     ],
 )

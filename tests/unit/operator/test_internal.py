@@ -20,25 +20,28 @@ from mtls_operator.pki import PkiError, is_issued_by, read_certificate
 HOME = names.OPERATOR_NAMESPACE
 SERVICE = "mtls-operator-webhook.mtls-system.svc"
 APPLY_CERTIFICATE = f"apply Secret {HOME}/{names.WEBHOOK_SECRET}"
-PATCH_CONFIGURATION = f"patch MutatingWebhookConfiguration /{names.WEBHOOK_CONFIGURATION}"
+KINDS = (Kind.MUTATING_WEBHOOK, Kind.VALIDATING_WEBHOOK)
+PATCHES = [f"patch {kind.kind} /{names.WEBHOOK_CONFIGURATION}" for kind in KINDS]
 
 
 @pytest.fixture
 async def own(place: Place) -> Internal:
-    place.server.make(
-        {
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "MutatingWebhookConfiguration",
-            "metadata": {"name": names.WEBHOOK_CONFIGURATION},
-            "webhooks": [
-                {
-                    "name": "pods.mtls-operator.dev",
-                    "failurePolicy": "Fail",
-                    "clientConfig": {"service": {"name": names.WEBHOOK_SERVICE, "port": 443}},
-                }
-            ],
-        }
-    )
+    for kind, hooks in zip(KINDS, (("pods",), ("mtlsrules", "mtlshosts")), strict=True):
+        place.server.make(
+            {
+                "apiVersion": kind.api_version,
+                "kind": kind.kind,
+                "metadata": {"name": names.WEBHOOK_CONFIGURATION},
+                "webhooks": [
+                    {
+                        "name": f"{hook}.mtls-operator.dev",
+                        "failurePolicy": "Fail",
+                        "clientConfig": {"service": {"name": names.WEBHOOK_SERVICE, "port": 443}},
+                    }
+                    for hook in hooks
+                ],
+            }
+        )
     made = await internal.load(place.context())
     place.writes()
     return made
@@ -49,10 +52,14 @@ def webhook_secret(place: Place) -> dict[str, bytes]:
     return {key: b64decode(value) for key, value in data.items()}
 
 
-def webhook(place: Place) -> Body:
-    configuration = place.server.read(Kind.MUTATING_WEBHOOK, "", names.WEBHOOK_CONFIGURATION)
-    entry: Body = configuration["webhooks"][0]
-    return entry
+def webhooks(place: Place, kind: Kind) -> list[Body]:
+    entries: list[Body] = place.server.read(kind, "", names.WEBHOOK_CONFIGURATION)["webhooks"]
+    return entries
+
+
+def trusted(place: Place, kind: Kind) -> set[str]:
+    """Return what the API server verifies the webhooks of a configuration with."""
+    return {b64decode(entry["clientConfig"]["caBundle"]).decode() for entry in webhooks(place, kind)}
 
 
 async def test_the_ca_is_made_on_first_use(place: Place) -> None:
@@ -120,23 +127,28 @@ async def test_the_webhook_gets_a_certificate_for_its_service(own: Internal, pla
     assert secret[names.CA_KEY].decode() == own.ca_pem
 
 
-async def test_the_api_server_is_told_which_ca_verifies_the_webhook(own: Internal, place: Place) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_api_server_is_told_which_ca_verifies_the_webhook(
+    own: Internal, place: Place, kind: Kind
+) -> None:
     await own.reconcile()
-    assert b64decode(webhook(place)["clientConfig"]["caBundle"]).decode() == own.ca_pem
+    assert trusted(place, kind) == {own.ca_pem}
 
 
-async def test_the_rest_of_the_configuration_stays_as_it_is(own: Internal, place: Place) -> None:
-    before = webhook(place)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_rest_of_the_configuration_stays_as_it_is(own: Internal, place: Place, kind: Kind) -> None:
+    before = webhooks(place, kind)
     await own.reconcile()
-    after = webhook(place)
-    del after["clientConfig"]["caBundle"]
+    after = webhooks(place, kind)
+    for entry in after:
+        del entry["clientConfig"]["caBundle"]
     assert after == before
 
 
 async def test_a_second_look_writes_nothing(own: Internal, place: Place) -> None:
     """G6, also after a restart."""
     await own.reconcile()
-    assert place.writes() == [APPLY_CERTIFICATE, PATCH_CONFIGURATION]
+    assert place.writes() == [APPLY_CERTIFICATE, *PATCHES]
     await own.reconcile()
     await (await internal.load(place.context(seed=5))).reconcile()
     assert place.writes() == []
@@ -178,26 +190,31 @@ async def test_a_certificate_of_another_ca_is_replaced(own: Internal, place: Pla
     other = await internal.load(place.context(seed=9))
     await other.reconcile()
     assert is_issued_by(other.authority, webhook_secret(place)[names.TLS_CERT_KEY].decode())
-    assert b64decode(webhook(place)["clientConfig"]["caBundle"]).decode() == other.ca_pem
+    for kind in KINDS:
+        assert trusted(place, kind) == {other.ca_pem}
 
 
-async def test_a_bundle_that_somebody_changes_is_restored(own: Internal, place: Place) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_bundle_that_somebody_changes_is_restored(own: Internal, place: Place, kind: Kind) -> None:
     """With another CA in it somebody else could answer for the webhook."""
     await own.reconcile()
-    harmed = webhook(place)
-    harmed["clientConfig"]["caBundle"] = b64encode(b"somebody else's").decode()
-    place.server.edit(Kind.MUTATING_WEBHOOK, "", names.WEBHOOK_CONFIGURATION, {"webhooks": [harmed]})
+    harmed = webhooks(place, kind)
+    harmed[-1]["clientConfig"]["caBundle"] = b64encode(b"somebody else's").decode()
+    place.server.edit(kind, "", names.WEBHOOK_CONFIGURATION, {"webhooks": harmed})
     await own.reconcile()
-    assert b64decode(webhook(place)["clientConfig"]["caBundle"]).decode() == own.ca_pem
+    assert trusted(place, kind) == {own.ca_pem}
 
 
-async def test_without_a_configuration_it_says_so_and_looks_again(
-    own: Internal, place: Place, logged: list[Any]
+@pytest.mark.parametrize(("missing", "other"), [KINDS, KINDS[::-1]])
+async def test_without_a_configuration_it_says_so_sees_to_the_other_and_looks_again(
+    own: Internal, place: Place, logged: list[Any], missing: Kind, other: Kind
 ) -> None:
-    place.server.remove(Kind.MUTATING_WEBHOOK, "", names.WEBHOOK_CONFIGURATION)
+    place.server.remove(missing, "", names.WEBHOOK_CONFIGURATION)
     again = await own.reconcile()
     assert 0 < again <= 60
-    assert "webhook.configuration.missing" in [line["event"] for line in logged]
+    said = [line["kind"] for line in logged if line["event"] == "webhook.configuration.missing"]
+    assert said == [missing.kind]
+    assert trusted(place, other) == {own.ca_pem}
 
 
 async def test_it_is_looked_at_often_enough(own: Internal) -> None:

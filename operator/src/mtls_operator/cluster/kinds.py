@@ -21,6 +21,11 @@ class Kind(Enum):
         "MutatingWebhookConfiguration",
         "mutatingwebhookconfigurations",
     )
+    VALIDATING_WEBHOOK = (
+        "admissionregistration.k8s.io/v1",
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+    )
     HOST = (names.API_VERSION, names.HOST_KIND, names.HOST_PLURAL)
     CERTIFICATE = (names.API_VERSION, names.CERTIFICATE_KIND, names.CERTIFICATE_PLURAL)
     RULE = (names.API_VERSION, names.RULE_KIND, names.RULE_PLURAL)

@@ -12,6 +12,7 @@ from mtls_operator.cluster import Kind
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.unchecked import KINDS, Unchecked
 from mtls_operator.controller.world import certificate_of
 from mtls_operator.plan.authority import generation_of
 from mtls_operator.plan.rollout import Pod
@@ -29,6 +30,7 @@ class Dispatch:
     context: Context
     authorities: Authorities
     discovery: DiscoveryServer
+    unchecked: Unchecked | None = None
     _settling: set[str] = field(default_factory=set)
     _rule_specs: dict[tuple[str, str], tuple[str, int, bool]] = field(default_factory=dict)
 
@@ -52,6 +54,8 @@ class Dispatch:
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         if gone:
             self._forget(kind, body)
+        if self.unchecked is not None and kind in KINDS:
+            (self.unchecked.gone if gone else self.unchecked.seen)(kind, body)
         if kind is Kind.CERTIFICATE:
             self.context.queue.add(keys.certificate(namespace, name))
         elif kind is Kind.HOST:

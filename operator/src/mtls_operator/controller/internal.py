@@ -81,10 +81,11 @@ class Internal:
         )
 
     async def reconcile(self) -> float:
-        """Keep the webhook's certificate fresh and the webhook configuration pointing at our CA."""
+        """Keep the webhook's certificate fresh and both webhook configurations pointing at our CA."""
         context = self.context
         left = await self._ensure_webhook_certificate()
-        await self._trust_webhook(context.settings.webhook_configuration)
+        for kind in (Kind.MUTATING_WEBHOOK, Kind.VALIDATING_WEBHOOK):
+            await self._trust_webhook(kind, context.settings.webhook_configuration)
         return min(max(left, 1.0), LOOK_SECONDS)
 
     async def _ensure_webhook_certificate(self) -> float:
@@ -120,12 +121,12 @@ class Internal:
             return 0.0
         return (facts.not_after - self.context.now()).total_seconds() - SERVER_LIFETIME.total_seconds() / 3
 
-    async def _trust_webhook(self, name: str) -> None:
+    async def _trust_webhook(self, kind: Kind, name: str) -> None:
         """Set ``caBundle`` where it is not our CA; the rest of the configuration is the chart's."""
         cluster = self.context.cluster
-        body = await cluster.get(Kind.MUTATING_WEBHOOK, None, name)
+        body = await cluster.get(kind, None, name)
         if body is None:
-            _log.warning("webhook.configuration.missing", name=name)
+            _log.warning("webhook.configuration.missing", kind=kind.kind, name=name)
             return
         bundle = b64encode(self.ca_pem.encode()).decode()
         webhooks = body.get("webhooks") or []
@@ -135,8 +136,8 @@ class Internal:
             webhook["clientConfig"]["caBundle"] = bundle
         version = body["metadata"]["resourceVersion"]
         patch = {"metadata": {"resourceVersion": version}, "webhooks": webhooks}
-        await cluster.patch(Kind.MUTATING_WEBHOOK, None, name, patch)
-        _log.info("webhook.configuration.trusted", name=name)
+        await cluster.patch(kind, None, name, patch)
+        _log.info("webhook.configuration.trusted", kind=kind.kind, name=name)
 
 
 async def load(context: Context) -> Internal:

@@ -35,6 +35,7 @@ from mtls_operator.pki import (
 )
 from mtls_operator.plan.authority import CERTIFICATE_ROLE, AuthorityUnusableError, certificate_owner
 from mtls_operator.plan.certificate import Obstacle, issued_for
+from mtls_operator.plan.holder import names_of
 from mtls_operator.plan.ledger import Entry, Record
 from mtls_operator.plan.objects import Document, metadata, secret, secret_value
 
@@ -145,7 +146,7 @@ class Issuer:
     ) -> tuple[Authority, Issued] | Obstacle:
         """Sign with the CA that signs now; ``key``: the one to keep."""
         try:
-            wanted = _names(certificate)  # before an index is used up for what can never be signed
+            wanted = names_of(certificate)  # before an index is used up for what can never be signed
             authority, serial = await self.authorities.allot(tenant)
             return authority, await self._sign(certificate, wanted, authority, serial, key)
         except AuthorityUnusableError as error:
@@ -203,31 +204,6 @@ class Issuer:
 
 
 _Names: TypeAlias = tuple[Subject, SubjectAltNames]
-
-
-def _names(certificate: ClientCertificate) -> _Names:
-    """Return what a certificate is to say of its holder.
-
-    Raises:
-        PkiError: it cannot be said in a certificate.
-    """
-    subject = certificate.subject
-    return (
-        Subject(
-            common_name=subject.common_name or "",
-            organizations=subject.organizations,
-            organizational_units=subject.organizational_units,
-            countries=subject.countries,
-            localities=subject.localities,
-            provinces=subject.provinces,
-        ),
-        SubjectAltNames(
-            dns_names=certificate.dns_names,
-            uris=certificate.uris,
-            emails=certificate.emails,
-            ip_addresses=certificate.ip_addresses,
-        ),
-    )
 
 
 def _kind_of_key(certificate: ClientCertificate) -> KeySpec:

@@ -16,6 +16,7 @@ import structlog
 from mtls_operator.cluster import KubernetesCluster, UnavailableError, connect
 from mtls_operator.cluster.named import NamedWatches, Target
 from mtls_operator.cluster.proxies import ProxyStatus
+from mtls_operator.cluster.readiness import ReadinessProbe
 from mtls_operator.controller import internal, keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.authority import AuthorityReconciler
@@ -37,6 +38,7 @@ from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.rule import RuleReconciler
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
+from mtls_operator.controller.unchecked import Unchecked
 from mtls_operator.controller.workers import Reconcile, Workers, interval_of
 from mtls_operator.controller.world import World
 from mtls_operator.push import DiscoveryServer, Report, ServerCredentials
@@ -142,7 +144,9 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
     )
     own = await internal.load(context)
     authorities = Authorities(context, Ledgers(context))
-    dispatch = box["dispatch"] = Dispatch(context, authorities, discovery)
+    dispatch = box["dispatch"] = Dispatch(
+        context, authorities, discovery, Unchecked(context, _webhook_probe(own, settings).answers)
+    )
     discovery.start(_credentials(own, settings))
     serving = ServingCertificates(context)
 
@@ -201,6 +205,11 @@ def _credentials(own: Internal, settings: Settings) -> ServerCredentials:
         key_pem=issued.key_pem,
         client_ca_pem=own.ca_pem.encode(),
     )
+
+
+def _webhook_probe(own: Internal, settings: Settings) -> ReadinessProbe:
+    host = f"{settings.webhook_service}.{settings.operator_namespace}.svc.{settings.cluster_domain}"
+    return ReadinessProbe(f"https://{host}/readyz", own.ca_pem)
 
 
 async def _rotate(operator: Operator) -> None:

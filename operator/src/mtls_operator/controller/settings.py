@@ -32,7 +32,7 @@ class Settings:
     discovery_bind: str = "0.0.0.0"
     #: Service of the webhook, whose certificate the operator makes.
     webhook_service: str = names.WEBHOOK_SERVICE
-    #: MutatingWebhookConfiguration whose ``caBundle`` the operator sets.
+    #: Mutating- and ValidatingWebhookConfiguration of this name: the operator sets their ``caBundle``.
     webhook_configuration: str = names.WEBHOOK_CONFIGURATION
     #: Port of ``/healthz`` and ``/readyz``.
     health_port: int = 8081

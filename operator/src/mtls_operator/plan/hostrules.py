@@ -77,12 +77,16 @@ class HostRules:
         return json.dumps({"rules": rules}, sort_keys=True, separators=(",", ":")) + "\n"
 
 
+def _anew(text: str, limits: Limits) -> tuple[Expression, LuaCode]:
+    expression = parse(text, limits=limits)
+    return expression, to_lua(expression)
+
+
 @lru_cache(maxsize=4096)
 def _compile(text: str, limits: Limits) -> tuple[Expression, LuaCode] | RuleError:
     """Return the mistake rather than raise it: what does not compile costs as much, and is looked at as often."""
     try:
-        expression = parse(text, limits=limits)
-        return expression, to_lua(expression)
+        return _anew(text, limits)
     except RuleError as mistake:
         return mistake.with_traceback(None)
 
@@ -95,10 +99,25 @@ def compile_rule(rule: Rule) -> tuple[Expression, LuaCode]:
     Raises:
         RuleError: with position, caret and hint.
     """
-    compiled = _compile(effective_text(rule), PRODUCT_LIMITS if rule.match is None else GENERATED_LIMITS)
+    compiled = _compile(effective_text(rule), _limits(rule))
     if isinstance(compiled, RuleError):
         raise compiled.with_traceback(None)
     return compiled
+
+
+def try_rule(rule: Rule) -> Expression:
+    """Compile a rule as ``compile_rule`` does, and keep nothing of it.
+
+    For whoever is asked about rules that may never be stored: what is remembered of those would fill the memory.
+
+    Raises:
+        RuleError: with position, caret and hint.
+    """
+    return _anew(effective_text(rule), _limits(rule))[0]
+
+
+def _limits(rule: Rule) -> Limits:
+    return PRODUCT_LIMITS if rule.match is None else GENERATED_LIMITS
 
 
 def effective_text(rule: Rule) -> str:

@@ -1,4 +1,4 @@
-"""Admission: an HTTPS server that puts the sidecar into labelled pods as they are created.
+"""Admission: an HTTPS server that puts the sidecar into labelled pods, and refuses objects of ours with a mistake.
 
 It keeps no state and has no access to the cluster: everything it decides on is in the review that it is sent.
 """

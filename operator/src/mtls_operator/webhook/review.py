@@ -30,6 +30,8 @@ class Review:
     """The object's name, or the prefix of the name that it will get."""
     dry_run: bool
     object: Mapping[str, Any]
+    old: Mapping[str, Any] | None = None
+    """What was stored before; None when the object is new."""
 
 
 def parse(body: bytes) -> Review:
@@ -54,21 +56,32 @@ def parse(body: bytes) -> Review:
         name=_optional(request, "name") or _generate_name(target),
         dry_run=request.get("dryRun") is True,
         object=target,
+        old=_object(request, "oldObject") if request.get("oldObject") is not None else None,
     )
 
 
-def allowed(uid: str, *, patch: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Return the answer that lets an object pass, changed by the patch."""
+def allowed(
+    uid: str, *, patch: Sequence[Mapping[str, Any]] = (), warnings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the answer that lets an object pass, changed by the patch; kubectl shows the warnings to the user."""
     response: dict[str, Any] = {"uid": uid, "allowed": True}
     if patch:
         text = json.dumps(list(patch), separators=(",", ":"), sort_keys=True)
         response |= {"patchType": "JSONPatch", "patch": base64.b64encode(text.encode()).decode()}
+    if warnings:
+        response["warnings"] = list(warnings)
     return _answer(response)
 
 
-def denied(uid: str, *, code: int, message: str) -> dict[str, Any]:
-    """Return the answer that refuses an object; kubectl shows the message to the user."""
-    return _answer({"uid": uid, "allowed": False, "status": {"code": code, "message": message}})
+def denied(uid: str, *, code: int, message: str, reason: str = "") -> dict[str, Any]:
+    """Return the answer that refuses an object; kubectl shows the message to the user.
+
+    ``reason`` is a word of the API server's for programs, such as ``Invalid``.
+    """
+    status: dict[str, Any] = {"code": code, "message": message}
+    if reason:
+        status["reason"] = reason
+    return _answer({"uid": uid, "allowed": False, "status": status})
 
 
 def _answer(response: dict[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,10 @@ class WebhookSettings:
     """Largest review: an object of the API server is at most 3 MiB, and a review can hold it twice."""
     body_seconds: float = 5.0
     """How long a client may take to send a review."""
+    validation_seconds: float = 2.5
+    """How long a review of ours may wait and take; the API server gives up after three seconds."""
+    validation_backlog: int = 16
+    """How many reviews of rules may wait for one another; each further one is turned away unchecked."""
 
 
 @dataclass(frozen=True, slots=True)
