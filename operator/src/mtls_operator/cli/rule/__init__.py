@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from mtls_operator.cli.command import Commands, Help, group
-from mtls_operator.cli.rule import check
+from mtls_operator.cli.rule import check, corpus
 
 _HELP = Help(
     line="check rules, explain what they do to a request, run test cases",
     text="Rules: what an expression means, whether it is accepted, and what it does to a request.",
 )
-_COMMANDS = (check,)
+_COMMANDS = (check, corpus)
 
 
 def add(commands: Commands) -> None:
