@@ -10,6 +10,7 @@ from __future__ import annotations
 from mtls_operator.pki.alternative_names import SubjectAltNames
 from mtls_operator.pki.authority import Authority, load_authority, new_authority
 from mtls_operator.pki.certificate import CertificateFacts, read_certificate
+from mtls_operator.pki.client import Judged, judge_client
 from mtls_operator.pki.crl import CrlEntry, CrlFacts, read_crl, sign_crl
 from mtls_operator.pki.errors import PkiError, Reason
 from mtls_operator.pki.hostname import covers, is_hostname, is_wildcard
@@ -56,6 +57,7 @@ __all__ = [
     "CrlEntry",
     "CrlFacts",
     "Issued",
+    "Judged",
     "KeyAlgorithm",
     "KeySpec",
     "PkiError",
@@ -81,6 +83,7 @@ __all__ = [
     "issue_internal_client",
     "issue_internal_server",
     "issue_server",
+    "judge_client",
     "key_to_pem",
     "load_authority",
     "load_key",
