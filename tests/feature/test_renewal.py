@@ -165,9 +165,7 @@ async def test_a_renewed_world_is_not_written_to_again(lab: Lab) -> None:
 
 async def test_a_renewal_that_is_not_possible_is_reported_and_what_is_there_stays(lab: Lab) -> None:
     first = await _issued(lab)
-    lab.cluster.edit(
-        Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"subject": {"commonName": "ü" * 40}}}
-    )
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"subject": {"commonName": "ü" * 40}}})
     await lab.settle()
     status, reason, message = lab.condition(Kind.CERTIFICATE, "gateway", "Ready")
     assert (lab.serial(), status, reason) == (first, "True", "RenewalFailed")

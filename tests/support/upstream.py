@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import socketserver
 import threading
 from dataclasses import dataclass, field
@@ -197,10 +196,3 @@ class Http2Upstream(_Upstream):
     """An HTTP/2 application (prior knowledge, no TLS) on a free port of 127.0.0.1."""
 
     handler = _Http2
-
-
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,6 +1,7 @@
 """Kubernetes I/O: one small typed port, its real client, and the status port of the proxies."""
 
 from mtls_operator.cluster.client import KubernetesCluster, connect
+from mtls_operator.cluster.context import namespace_of_context
 from mtls_operator.cluster.errors import (
     AlreadyExistsError,
     ClusterError,
@@ -26,4 +27,5 @@ __all__ = [
     "RejectedError",
     "UnavailableError",
     "connect",
+    "namespace_of_context",
 ]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -24,6 +23,7 @@ from kubernetes.aio.client.rest import RESTClientObject
 
 from mtls_operator import __version__
 from mtls_operator.api import names
+from mtls_operator.cluster.context import UNUSABLE, in_a_pod, kubeconfig_files
 from mtls_operator.cluster.errors import (
     ConflictError,
     NotConfiguredError,
@@ -259,22 +259,24 @@ def _items(page: Body, path: str) -> list[Body]:
     return items
 
 
-async def connect(*, concurrency: int = 16) -> KubernetesCluster:
-    """Connect as the pod's service account, or by the kubeconfig that ``KUBECONFIG`` names.
+async def connect(
+    *, concurrency: int = 16, kubeconfig: str | None = None, context: str | None = None
+) -> KubernetesCluster:
+    """Connect as the pod's service account, or by a kubeconfig: the one given, or that of ``KUBECONFIG``.
 
     Raises:
-        NotConfiguredError: there is neither.
+        NotConfiguredError: there is neither, or no such context.
     """
     configuration = Configuration()
     try:
-        if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
+        if in_a_pod(kubeconfig=kubeconfig, context=context):
             kubernetes_config.load_incluster_config(  # type: ignore[no-untyped-call]  # the library has no types here
                 client_configuration=configuration
             )
         else:
             await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # as above
-                config_file=os.environ.get("KUBECONFIG"), client_configuration=configuration
+                config_file=kubeconfig_files(kubeconfig), context=context, client_configuration=configuration
             )
-    except kubernetes_config.ConfigException as error:
+    except UNUSABLE as error:
         raise NotConfiguredError(f"no way to an API server: {error}") from error
     return KubernetesCluster(configuration, concurrency=concurrency)

@@ -15,12 +15,13 @@ from mtls_operator.api.certificate import ClientCertificate, asks_for_revocation
 from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.host import Host, parse_host
 from mtls_operator.api.meta import Meta, parse_meta
-from mtls_operator.api.rule import Rule, parse_rule
+from mtls_operator.api.rule import Rule
 from mtls_operator.cluster import Kind
 from mtls_operator.envoy import epoch_of
 from mtls_operator.inject import has_sidecar
 from mtls_operator.plan.hostrules import BrokenRule
 from mtls_operator.plan.objects import content_of, secret_value
+from mtls_operator.plan.reading import read_rule
 from mtls_operator.plan.rollout import Pod
 
 
@@ -188,7 +189,7 @@ def _parse(kind: Kind, body: Mapping[str, Any]) -> Any:
         Kind.NAMESPACE: _namespace,
         Kind.HOST: _host,
         Kind.CERTIFICATE: certificate_of,
-        Kind.RULE: _rule,
+        Kind.RULE: read_rule,
         Kind.POD: _pod,
     }
     return parsers[kind](body) if kind in parsers else _written(kind, body)
@@ -217,20 +218,6 @@ def certificate_of(body: Mapping[str, Any]) -> ClientCertificate | Broken:
         return parse_certificate(body)
     except InvalidSpec as error:
         return Broken(parse_meta(body), str(error), body.get("status") or {}, asks_for_revocation(body))
-
-
-def _rule(body: Mapping[str, Any]) -> Rule | BrokenRule:
-    try:
-        return parse_rule(body)
-    except InvalidSpec as error:
-        spec = body.get("spec")
-        references = spec.get("hostRefs") if isinstance(spec, Mapping) else None
-        hosts = tuple(
-            str(reference["name"])
-            for reference in (references if isinstance(references, list) else ())
-            if isinstance(reference, Mapping) and "name" in reference
-        )
-        return BrokenRule(parse_meta(body), hosts, str(error))
 
 
 def _pod(body: Mapping[str, Any]) -> Pod:

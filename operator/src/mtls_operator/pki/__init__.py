@@ -11,6 +11,7 @@ from mtls_operator.pki.alternative_names import SubjectAltNames
 from mtls_operator.pki.authority import Authority, load_authority, new_authority
 from mtls_operator.pki.bundle import MAX_CERTIFICATES, Bundle, RefusedCa, describe_ca, read_bundle
 from mtls_operator.pki.certificate import CertificateFacts, read_certificate
+from mtls_operator.pki.client import Judged, judge_client
 from mtls_operator.pki.crl import CrlEntry, CrlFacts, read_crl, sign_crl
 from mtls_operator.pki.errors import PkiError, Reason
 from mtls_operator.pki.hostname import covers, is_hostname, is_wildcard
@@ -74,6 +75,7 @@ __all__ = [
     "CrlEntry",
     "CrlFacts",
     "Issued",
+    "Judged",
     "KeyAlgorithm",
     "KeySpec",
     "PkiError",
@@ -107,6 +109,7 @@ __all__ = [
     "issue_internal_client",
     "issue_internal_server",
     "issue_server",
+    "judge_client",
     "key_to_pem",
     "keystore_holds",
     "load_authority",

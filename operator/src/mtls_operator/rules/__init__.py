@@ -18,6 +18,7 @@ from mtls_operator.rules.lua import RUNTIME, LuaCode
 from mtls_operator.rules.lua_text import lua_string
 from mtls_operator.rules.request import RequestError
 from mtls_operator.rules.simple import SimpleFormError, simple_form
+from mtls_operator.rules.trace import Traced, trace
 from mtls_operator.rules.values import Limits
 
 __all__ = [
@@ -33,10 +34,12 @@ __all__ = [
     "RuleError",
     "SimpleFormError",
     "Span",
+    "Traced",
     "check_supported",
     "evaluate",
     "lua_string",
     "parse",
     "simple_form",
     "to_lua",
+    "trace",
 ]

@@ -43,10 +43,11 @@ from mtls_operator.rules.types import BOOL_ARRAY
 def evaluate_tree(root: AnyNode, request: Mapping[str, object]) -> bool:
     """Return what a Boolean tree yields for a request."""
     check_request(request)
-    return fold(root, lambda node, results: _combine(node, results, request)) is True
+    return fold(root, lambda node, results: combine(node, results, request)) is True
 
 
-def _combine(node: AnyNode, results: list[Result], request: Mapping[str, object]) -> Result:
+def combine(node: AnyNode, results: list[Result], request: Mapping[str, object]) -> Result:
+    """Return what a node yields, from what the nodes below it yield."""
     match node:
         case Field():
             result: Result = field_value(request, node.name)

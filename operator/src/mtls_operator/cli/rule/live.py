@@ -1,0 +1,89 @@
+"""The scene of a cluster: reads our objects and the published CA and revocations of a namespace. No Secret is read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mtls_operator.api import names
+from mtls_operator.cli.errors import Unanswered
+from mtls_operator.cli.rule.scene import Scene
+from mtls_operator.cluster import Cluster, ClusterError, Kind, connect, namespace_of_context
+from mtls_operator.plan.hostrules import read_last_good
+from mtls_operator.plan.reading import read_rule
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Which cluster and namespace; empty where the kubeconfig decides."""
+
+    namespace: str | None
+    kubeconfig: str | None
+    context: str | None
+
+
+def scene_of_cluster(access: Access) -> Scene:
+    """Return what a namespace of the cluster holds.
+
+    Raises:
+        Unanswered: the cluster cannot be reached, or something may not be read.
+    """
+    try:
+        namespace = access.namespace or namespace_of_context(
+            kubeconfig=access.kubeconfig, context=access.context
+        )
+        return asyncio.run(_read(access, namespace))
+    except ClusterError as error:
+        raise Unanswered(str(error)) from error
+
+
+async def _read(access: Access, namespace: str) -> Scene:
+    cluster = await connect(kubeconfig=access.kubeconfig, context=access.context)
+    try:
+        return await read_scene(cluster, namespace)
+    finally:
+        await cluster.close()
+
+
+async def read_scene(cluster: Cluster, namespace: str) -> Scene:
+    """Return what a namespace holds; raises ``ClusterError``."""
+    hosts = {_name(body): body for body in await cluster.list(Kind.HOST, namespace)}
+    rules = [read_rule(body) for body in await cluster.list(Kind.RULE, namespace)]
+    certificates = {_name(body): body for body in await cluster.list(Kind.CERTIFICATE, namespace)}
+    last_good = {}
+    for host in hosts:
+        written = await _data(cluster, namespace, names.host_config(host))
+        last_good[host] = read_last_good(written.get(names.LAST_GOOD_KEY, ""))
+    authority = await _data(cluster, namespace, names.CLIENT_CA_CONFIGMAP)
+    revocations = await _data(cluster, namespace, names.REVOCATION_CONFIGMAP)
+    return Scene(
+        namespace=namespace,
+        hosts=hosts,
+        rules=rules,
+        certificates=certificates,
+        live=True,
+        last_good=last_good,
+        ca_pem=authority.get(names.CA_KEY),
+        revoked=_serials(revocations.get(names.REVOKED_JSON_KEY)),
+    )
+
+
+async def _data(cluster: Cluster, namespace: str, name: str) -> Mapping[str, str]:
+    body = await cluster.get(Kind.CONFIG_MAP, namespace, name)
+    data: Any = (body or {}).get("data")
+    return data if isinstance(data, dict) else {}
+
+
+def _serials(document: str | None) -> frozenset[str] | None:
+    """Return the serial numbers of ``revoked.json``, None where it is not there or cannot be read."""
+    try:
+        return frozenset(str(row["serial"]) for row in json.loads(document or "")["revoked"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _name(body: Mapping[str, Any]) -> str:
+    return str(body["metadata"]["name"])
