@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.pki.hostile import MUTATIONS, armoured, der_of, mutate
 
 from mtls_operator.api.secret import Secret
 from mtls_operator.pki import (
@@ -33,27 +33,8 @@ from mtls_operator.pki import (
     sign_crl,
 )
 
-#: Where to change, and how: exchange a byte, cut, insert.
-MUTATIONS = st.tuples(
-    st.floats(0, 1, exclude_max=True), st.sampled_from(["exchange", "cut", "insert"]), st.binary(max_size=4)
-)
 REASONS = st.sampled_from(RevocationReason)
 HOURS = st.integers(0, 3).map(lambda hours: timedelta(hours=hours))
-
-
-def mutate(data: bytes, mutation: tuple[float, str, bytes]) -> bytes:
-    place, kind, new = mutation
-    at = int(place * len(data))
-    rest = {"exchange": at + max(len(new), 1), "cut": len(data), "insert": at}[kind]
-    return data[:at] + new + data[rest:]
-
-
-def armoured(der: bytes, label: str) -> str:
-    return f"-----BEGIN {label}-----\n{base64.encodebytes(der).decode()}-----END {label}-----\n"
-
-
-def der_of(pem: str) -> bytes:
-    return base64.b64decode("".join(pem.splitlines()[1:-1]))
 
 
 def signed_part(pem: str) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from mtls_operator.api.secret import Secret
 from mtls_operator.pki import (
     Authority,
     Issued,
@@ -19,6 +20,8 @@ from mtls_operator.pki import (
     Reason,
     Subject,
     SubjectAltNames,
+    format_serial,
+    issue_client,
     issue_internal_client,
     issue_internal_server,
     issue_server,
@@ -273,3 +276,64 @@ def test_names_are_written_as_utf8_strings_and_countries_as_printable_ones(
         "x509", "-in", "leaf", "-noout", "-subject", "-nameopt", "show_type", leaf=issued.certificate_pem
     )
     assert shown.stdout.strip() == "subject=C=PRINTABLESTRING:DE, O=UTF8STRING:ACME, CN=UTF8STRING:plain"
+
+
+def test_a_client_certificate_can_be_issued_again_for_the_key_that_is_kept(
+    authority: Authority, issue: Issue, now: datetime
+) -> None:
+    first = issue()
+    again = issue_client(
+        authority,
+        subject=Subject("gateway-7"),
+        sans=SubjectAltNames(),
+        key=first.key_pem,
+        validity=DAY,
+        serial=SERIAL,
+        now=now,
+    )
+    assert again.key_pem == first.key_pem
+    assert (again.facts.ski, again.facts.serial) == (first.facts.ski, format_serial(SERIAL))
+
+
+def test_a_kept_key_that_cannot_be_read_is_refused(authority: Authority, now: datetime) -> None:
+    with pytest.raises(PkiError) as caught:
+        issue_client(
+            authority,
+            subject=Subject("gateway-7"),
+            sans=SubjectAltNames(),
+            key=Secret(b"damaged"),
+            validity=DAY,
+            serial=SERIAL,
+            now=now,
+        )
+    assert caught.value.reason is Reason.INVALID_KEY
+
+
+def listed_at(authority: Authority, now: datetime, url: str) -> Issued:
+    return issue_client(
+        authority,
+        subject=Subject("gateway-7"),
+        sans=SubjectAltNames(),
+        key=KeySpec(),
+        validity=DAY,
+        serial=SERIAL,
+        now=now,
+        crl_url=url,
+    )
+
+
+def test_a_client_certificate_says_where_the_list_is_if_asked(authority: Authority, now: datetime) -> None:
+    url = "http://crl.example.com/crl/shop/1.crl"
+    value, critical = extensions(listed_at(authority, now, url))["CRLDistributionPoints"]
+    assert value == x509.CRLDistributionPoints(
+        [x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)]
+    )
+    assert not critical
+
+
+@pytest.mark.parametrize("url", ["ldap://a.example/x", "crl.example.com", "http://a.example/a,b", "http://"])
+def test_a_place_for_lists_that_is_no_http_url_is_refused(
+    authority: Authority, now: datetime, url: str
+) -> None:
+    with pytest.raises(PkiError):
+        listed_at(authority, now, url)

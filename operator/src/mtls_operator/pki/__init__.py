@@ -16,13 +16,16 @@ from mtls_operator.pki.hostname import covers, is_hostname, is_wildcard
 from mtls_operator.pki.instants import CLOCK_SKEW
 from mtls_operator.pki.keys import KeyAlgorithm, KeySpec, PrivateKey, generate_key, key_to_pem, load_key
 from mtls_operator.pki.leaf import (
+    Certified,
     Issued,
     issue_client,
+    issue_client_from_request,
     issue_internal_client,
     issue_internal_server,
     issue_server,
 )
 from mtls_operator.pki.lineage import is_issued_by, is_signed_by
+from mtls_operator.pki.request import MAX_REQUEST_BYTES, Request, names_of, read_request
 from mtls_operator.pki.revocation import (
     BITMAP_LIMIT,
     Revocation,
@@ -50,9 +53,11 @@ __all__ = [
     "BITMAP_LIMIT",
     "CLOCK_SKEW",
     "INDEX_LIMIT",
+    "MAX_REQUEST_BYTES",
     "SERIAL_ENTROPY",
     "Authority",
     "CertificateFacts",
+    "Certified",
     "CrlEntry",
     "CrlFacts",
     "Issued",
@@ -62,6 +67,7 @@ __all__ = [
     "PrivateKey",
     "Problem",
     "Reason",
+    "Request",
     "Revocation",
     "RevocationReason",
     "Subject",
@@ -78,6 +84,7 @@ __all__ = [
     "is_signed_by",
     "is_wildcard",
     "issue_client",
+    "issue_client_from_request",
     "issue_internal_client",
     "issue_internal_server",
     "issue_server",
@@ -86,11 +93,13 @@ __all__ = [
     "load_key",
     "make_serial",
     "merge",
+    "names_of",
     "new_authority",
     "parse_serial",
     "random_serial",
     "read_certificate",
     "read_crl",
+    "read_request",
     "revoked_json",
     "sign_crl",
 ]

@@ -13,13 +13,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from mtls_operator.api.secret import Secret
 from mtls_operator.pki.certificate import CertificateFacts, facts_of, find_extension, parse_certificate
 from mtls_operator.pki.errors import PkiError, Reason, refusing
 from mtls_operator.pki.instants import CLOCK_SKEW, after, utc
-from mtls_operator.pki.keys import KeySpec, PrivateKey, generate_key, key_to_pem, load_key
+from mtls_operator.pki.keys import KeySpec, PrivateKey, generate_key, key_to_pem, load_key, public_bytes
 from mtls_operator.pki.serial import random_serial
 from mtls_operator.pki.subject import Subject, to_name
 
@@ -99,7 +98,7 @@ def new_authority(
         )
         .sign(key, hashes.SHA256())
     )
-    return _authority(certificate, key, key_to_pem(key))
+    return assemble(certificate, key, key_to_pem(key))
 
 
 def load_authority(certificate_pem: bytes | str, key_pem: Secret) -> Authority:
@@ -117,7 +116,7 @@ def load_authority(certificate_pem: bytes | str, key_pem: Secret) -> Authority:
     require_authority(certificate)
     with refusing(Reason.INVALID_CERTIFICATE, "the CA certificate does not bear its own signature"):
         certificate.verify_directly_issued_by(certificate)
-    return _authority(certificate, key, key_pem)
+    return assemble(certificate, key, key_pem)
 
 
 def require_authority(certificate: x509.Certificate) -> None:
@@ -137,14 +136,11 @@ def _not_a_ca(missing: str) -> PkiError:
 def key_belongs(certificate: x509.Certificate, key: PrivateKey) -> bool:
     """Return whether a certificate's public key is that of a private key."""
     with refusing(Reason.INVALID_CERTIFICATE, "the public key of the certificate cannot be read"):
-        return _spki(certificate.public_key()) == _spki(key.public_key())
+        return public_bytes(certificate.public_key()) == public_bytes(key.public_key())
 
 
-def _spki(key: CertificatePublicKeyTypes) -> bytes:
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _authority(certificate: x509.Certificate, key: PrivateKey, key_pem: Secret) -> Authority:
+def assemble(certificate: x509.Certificate, key: PrivateKey, key_pem: Secret) -> Authority:
+    """Return the authority of a certificate and key that were checked before."""
     facts = facts_of(certificate)
     usage = find_extension(certificate, x509.KeyUsage)
     return Authority(

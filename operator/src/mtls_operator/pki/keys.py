@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from hashlib import sha256
 from typing import Final
 
 from cryptography.hazmat.primitives import serialization
@@ -19,6 +20,7 @@ from mtls_operator.api.secret import Secret
 from mtls_operator.pki.errors import PkiError, Reason, refusing_key
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 _CURVES: Final[dict[int, type[ec.EllipticCurve]]] = {256: ec.SECP256R1, 384: ec.SECP384R1}
 _NIST: Final = {"secp256r1": "256", "secp384r1": "384", "secp521r1": "521"}
@@ -95,3 +97,13 @@ def describe_key(key: CertificatePublicKeyTypes) -> str:
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA-{key.key_size}"
     return type(key).__name__.removesuffix("PublicKey")
+
+
+def public_bytes(key: CertificatePublicKeyTypes) -> bytes:
+    """Return a public key as a certificate has it: DER of SubjectPublicKeyInfo."""
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def key_digest(key: CertificatePublicKeyTypes) -> str:
+    """Return the SHA-256 of a public key in lower-case hex: what two certificates of one key have in common."""
+    return sha256(public_bytes(key)).hexdigest()

@@ -138,6 +138,11 @@ def _escape(match: re.Match[str]) -> str:
     return "".join(f"\\{byte:02X}" for byte in character.encode())
 
 
+def value_tag(attribute: x509.NameAttribute[str | bytes]) -> int:
+    """Return the ASN.1 tag of an attribute's value: 0x0C for UTF8String, 0x13 for PrintableString."""
+    return _value_der(attribute)[0]
+
+
 def _value_der(attribute: x509.NameAttribute[str | bytes]) -> bytes:
     """Return the DER of an attribute's value.
 
