@@ -15,6 +15,14 @@ from mtls_operator.pki.errors import PkiError, Reason
 from mtls_operator.pki.hostname import covers, is_hostname, is_wildcard
 from mtls_operator.pki.instants import CLOCK_SKEW
 from mtls_operator.pki.keys import KeyAlgorithm, KeySpec, PrivateKey, generate_key, key_to_pem, load_key
+from mtls_operator.pki.keystore import (
+    Content,
+    Profile,
+    combined_pem,
+    keystore_holds,
+    make_password,
+    pkcs12_of,
+)
 from mtls_operator.pki.leaf import (
     Certified,
     Issued,
@@ -58,6 +66,7 @@ __all__ = [
     "Authority",
     "CertificateFacts",
     "Certified",
+    "Content",
     "CrlEntry",
     "CrlFacts",
     "Issued",
@@ -66,6 +75,7 @@ __all__ = [
     "PkiError",
     "PrivateKey",
     "Problem",
+    "Profile",
     "Reason",
     "Request",
     "Revocation",
@@ -74,6 +84,7 @@ __all__ = [
     "SubjectAltNames",
     "bitmap",
     "check_server_pair",
+    "combined_pem",
     "covers",
     "format_serial",
     "generate_key",
@@ -89,13 +100,16 @@ __all__ = [
     "issue_internal_server",
     "issue_server",
     "key_to_pem",
+    "keystore_holds",
     "load_authority",
     "load_key",
+    "make_password",
     "make_serial",
     "merge",
     "names_of",
     "new_authority",
     "parse_serial",
+    "pkcs12_of",
     "random_serial",
     "read_certificate",
     "read_crl",
