@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from mtls_operator.pki.alternative_names import SubjectAltNames
 from mtls_operator.pki.authority import Authority, load_authority, new_authority
+from mtls_operator.pki.bundle import MAX_CERTIFICATES, Bundle, RefusedCa, describe_ca, read_bundle
 from mtls_operator.pki.certificate import CertificateFacts, read_certificate
 from mtls_operator.pki.crl import CrlEntry, CrlFacts, read_crl, sign_crl
 from mtls_operator.pki.errors import PkiError, Reason
@@ -55,15 +56,18 @@ from mtls_operator.pki.serial import (
 )
 from mtls_operator.pki.serving import Problem, check_server_pair
 from mtls_operator.pki.subject import Subject
+from mtls_operator.pki.trusted import Refusal, TrustedCa
 
 __all__ = [
     "AUTHORITY_ENTROPY",
     "BITMAP_LIMIT",
     "CLOCK_SKEW",
     "INDEX_LIMIT",
+    "MAX_CERTIFICATES",
     "MAX_REQUEST_BYTES",
     "SERIAL_ENTROPY",
     "Authority",
+    "Bundle",
     "CertificateFacts",
     "Certified",
     "Content",
@@ -77,15 +81,19 @@ __all__ = [
     "Problem",
     "Profile",
     "Reason",
+    "Refusal",
+    "RefusedCa",
     "Request",
     "Revocation",
     "RevocationReason",
     "Subject",
     "SubjectAltNames",
+    "TrustedCa",
     "bitmap",
     "check_server_pair",
     "combined_pem",
     "covers",
+    "describe_ca",
     "format_serial",
     "generate_key",
     "has_index",
@@ -111,6 +119,7 @@ __all__ = [
     "parse_serial",
     "pkcs12_of",
     "random_serial",
+    "read_bundle",
     "read_certificate",
     "read_crl",
     "read_request",
