@@ -14,6 +14,16 @@ from mtls_operator.pki.certificate import CertificateFacts, read_certificate
 from mtls_operator.pki.crl import CrlEntry, CrlFacts, read_crl, sign_crl
 from mtls_operator.pki.errors import PkiError, Reason
 from mtls_operator.pki.hostname import covers, is_hostname, is_wildcard
+from mtls_operator.pki.imported import (
+    MAX_LISTS,
+    MAX_REVOKED,
+    CrlRefusal,
+    Imported,
+    ImportedCrl,
+    RefusedCrl,
+    goes_back,
+    read_crls,
+)
 from mtls_operator.pki.instants import CLOCK_SKEW
 from mtls_operator.pki.keys import KeyAlgorithm, KeySpec, PrivateKey, generate_key, key_to_pem, load_key
 from mtls_operator.pki.keystore import (
@@ -64,7 +74,9 @@ __all__ = [
     "CLOCK_SKEW",
     "INDEX_LIMIT",
     "MAX_CERTIFICATES",
+    "MAX_LISTS",
     "MAX_REQUEST_BYTES",
+    "MAX_REVOKED",
     "SERIAL_ENTROPY",
     "Authority",
     "Bundle",
@@ -73,6 +85,9 @@ __all__ = [
     "Content",
     "CrlEntry",
     "CrlFacts",
+    "CrlRefusal",
+    "Imported",
+    "ImportedCrl",
     "Issued",
     "KeyAlgorithm",
     "KeySpec",
@@ -83,6 +98,7 @@ __all__ = [
     "Reason",
     "Refusal",
     "RefusedCa",
+    "RefusedCrl",
     "Request",
     "Revocation",
     "RevocationReason",
@@ -96,6 +112,7 @@ __all__ = [
     "describe_ca",
     "format_serial",
     "generate_key",
+    "goes_back",
     "has_index",
     "index_of",
     "is_hostname",
@@ -122,6 +139,7 @@ __all__ = [
     "read_bundle",
     "read_certificate",
     "read_crl",
+    "read_crls",
     "read_request",
     "revoked_json",
     "sign_crl",
