@@ -25,6 +25,7 @@ from mtls_operator.pki.imported import (
     read_crls,
 )
 from mtls_operator.pki.instants import CLOCK_SKEW
+from mtls_operator.pki.issuing import IssuingAuthority, load_issuing_authority
 from mtls_operator.pki.keys import KeyAlgorithm, KeySpec, PrivateKey, generate_key, key_to_pem, load_key
 from mtls_operator.pki.keystore import (
     Content,
@@ -89,6 +90,7 @@ __all__ = [
     "Imported",
     "ImportedCrl",
     "Issued",
+    "IssuingAuthority",
     "KeyAlgorithm",
     "KeySpec",
     "PkiError",
@@ -127,6 +129,7 @@ __all__ = [
     "key_to_pem",
     "keystore_holds",
     "load_authority",
+    "load_issuing_authority",
     "load_key",
     "make_password",
     "make_serial",
