@@ -12,6 +12,7 @@ from mtls_operator.pki.authority import Authority, load_authority, new_authority
 from mtls_operator.pki.bundle import MAX_CERTIFICATES, Bundle, RefusedCa, describe_ca, read_bundle
 from mtls_operator.pki.certificate import CertificateFacts, read_certificate
 from mtls_operator.pki.crl import CrlEntry, CrlFacts, read_crl, sign_crl
+from mtls_operator.pki.crl_forms import CrlForms, crl_forms, fresh_for
 from mtls_operator.pki.errors import PkiError, Reason
 from mtls_operator.pki.hostname import covers, is_hostname, is_wildcard
 from mtls_operator.pki.imported import (
@@ -86,6 +87,7 @@ __all__ = [
     "Content",
     "CrlEntry",
     "CrlFacts",
+    "CrlForms",
     "CrlRefusal",
     "Imported",
     "ImportedCrl",
@@ -111,8 +113,10 @@ __all__ = [
     "check_server_pair",
     "combined_pem",
     "covers",
+    "crl_forms",
     "describe_ca",
     "format_serial",
+    "fresh_for",
     "generate_key",
     "goes_back",
     "has_index",

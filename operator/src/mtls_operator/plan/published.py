@@ -44,8 +44,8 @@ CRL_RENEWAL: Final = timedelta(days=1)
 class Publication:
     """The content of ``mtls-revocation``, and what the proxies must acknowledge.
 
-    ``serials`` are those that it revokes. ``left_out`` names the readable parts that did not fit; ``renew_at`` is
-    when the list must be signed anew.
+    ``serials`` are those that it revokes. ``left_out`` names the readable parts that did not fit; ``crl`` and
+    ``revoked_json`` are those parts whole, whether they fit or not. ``renew_at`` is when the list must be signed anew.
     """
 
     data: Mapping[str, str]
@@ -54,6 +54,8 @@ class Publication:
     epoch: int
     renew_at: datetime
     serials: frozenset[str]
+    crl: str
+    revoked_json: str
     left_out: tuple[str, ...] = ()
 
 
@@ -120,11 +122,13 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
     previous: Mapping[str, str],
     seen: Iterable[int],
     now: datetime,
+    previous_crl: str | None = None,
 ) -> Publication:
     """Build the content of ``mtls-revocation``; unchanged revocations keep epoch and bytes (guarantee G6).
 
     ``previous`` is the content found in the cluster, which anybody in the namespace may have edited: it is used
     only where it is byte for byte what we would write. ``seen`` are the epochs that were ever seen in use.
+    ``previous_crl`` is the last list where it did not fit into ``previous``: without it, it would be signed anew.
 
     Raises:
         ScriptError: the generated script does not load; what is published stays as it is.
@@ -138,11 +142,10 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
         epoch = next_epoch((*seen, old), now=now)
         script = revocation_script(epoch=epoch, issuers=issuers)
         check_script(script)
-    crl, signed_at = _list_for_others(authority, revoked, previous.get(names.CRL_KEY), epoch=epoch, now=now)
-    readable = {
-        names.REVOKED_JSON_KEY: revoked_json(revoked, epoch=epoch, issuer=authority.facts),
-        names.CRL_KEY: crl,
-    }
+    last = previous.get(names.CRL_KEY) or previous_crl
+    crl, signed_at = _list_for_others(authority, revoked, last, epoch=epoch, now=now)
+    for_people = revoked_json(revoked, epoch=epoch, issuer=authority.facts)
+    readable = {names.REVOKED_JSON_KEY: for_people, names.CRL_KEY: crl}
     left_out = []
     for key in (names.REVOKED_JSON_KEY, names.CRL_KEY):
         if sum(len(text.encode()) for text in readable.values()) > READABLE_BYTES:
@@ -155,6 +158,8 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
         epoch=epoch,
         renew_at=signed_at + CRL_RENEWAL,
         serials=frozenset(revocation.serial for revocation in revoked),
+        crl=crl,
+        revoked_json=for_people,
         left_out=tuple(left_out),
     )
 
