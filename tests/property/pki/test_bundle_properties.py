@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.property.pki.hostile import MUTATIONS, Mutation, armoured, der_of, mutate
 from tests.unit.pki.made import NOW, limited, make_ca
 
-from mtls_operator.pki import read_bundle
+from mtls_operator.pki import PkiError, load_issuing_authority, read_bundle
 
 ROOT = make_ca("Root")
 ISSUING = make_ca("Issuing", issuer=ROOT, basic=limited(0))
@@ -51,3 +51,15 @@ def test_the_order_of_a_bundle_changes_nothing_but_places(order: list[object]) -
     assert len(found) == 4
     assert found[ISSUING.digest] == ((ROOT.digest,), True)
     assert len(bundle.notes) == 1
+
+
+@given(mutation=MUTATIONS)
+def test_a_changed_issuing_ca_is_loaded_as_it_was_or_refused(mutation: Mutation) -> None:
+    text = mutate(TEXT, mutation)
+    try:
+        loaded = load_issuing_authority(text, ROOT.key_pem, now=NOW)
+    except PkiError:
+        return
+    assert loaded.authority.facts.subject == "CN=Root"
+    certificate = x509.load_pem_x509_certificate(loaded.authority.certificate_pem.encode())
+    assert certificate.public_key() == ROOT.key.public_key()

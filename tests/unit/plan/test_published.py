@@ -24,6 +24,7 @@ from mtls_operator.pki import (
     new_authority,
     read_crl,
 )
+from mtls_operator.plan import published
 from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.ledger import Entry, Holder, Record, due, latest
 from mtls_operator.plan.published import (
@@ -145,6 +146,41 @@ def test_readable_parts_that_do_not_fit_are_left_out_and_named() -> None:
     assert names.REVOKED_JSON_KEY in publication.left_out
     assert publication.serials == {record.serial for record in records}
     assert sum(len(text.encode()) for text in publication.data.values()) < 1024 * 1024
+
+
+@pytest.fixture
+def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "READABLE_BYTES", 100)
+
+
+@pytest.mark.usefixtures("little_room")
+def test_a_part_that_does_not_fit_is_still_there_whole_for_whoever_serves_it() -> None:
+    publication = _publish(_record(1), _record(2))
+    assert publication.left_out == (names.REVOKED_JSON_KEY, names.CRL_KEY)
+    assert publication.data[names.CRL_KEY] == ""
+    assert len(read_crl(publication.crl, _authority()).revocations) == 2
+    assert publication.revoked_json.count('"serial"') == 2
+
+
+@pytest.mark.usefixtures("little_room")
+def test_a_list_that_does_not_fit_is_not_signed_anew_where_the_last_one_is_at_hand() -> None:
+    first = _publish(_record(1))
+    again = publish(
+        _authority(),
+        revocations(latest([_record(1)]), now=NOW),
+        next_index=1024,
+        previous=first.data,
+        previous_crl=first.crl,
+        seen=(),
+        now=NOW + timedelta(hours=1),
+    )
+    assert again == first
+
+
+def test_parts_that_fit_are_the_whole() -> None:
+    publication = _publish(_record(1))
+    assert publication.crl == publication.data[names.CRL_KEY]
+    assert publication.revoked_json == publication.data[names.REVOKED_JSON_KEY]
 
 
 def test_an_index_that_was_never_given_out_does_not_blow_up_the_bitmap() -> None:

@@ -114,6 +114,11 @@ def ledger_page(namespace: str, page: int) -> str:
     return f"ledger-{namespace}-{page}"
 
 
+def revocation_page(page: int) -> str:
+    """Return the name of a ConfigMap with a part of what does not fit into ``mtls-revocation``; pages count from 1."""
+    return f"{REVOCATION_CONFIGMAP}-{page}"
+
+
 def proxy_identity(namespace: str, namespace_uid: str) -> str:
     """Return the URI name in the certificate of a namespace's proxies: it decides what they may ask for."""
     return f"spiffe://{GROUP}/ns/{namespace}/{namespace_uid}"

@@ -35,8 +35,8 @@ from mtls_operator.plan.certificate import (
     Renewal,
     Step,
     broken_status,
+    next_renewal,
     next_step,
-    renewal_of,
     status_of,
 )
 from mtls_operator.plan.ledger import Entry, Record, due
@@ -182,7 +182,7 @@ class CertificateReconciler:
     ) -> Renewal | None:
         if facts is None or seen is None or not tenant.generations:
             return None
-        renewal = renewal_of(
+        renewal = next_renewal(
             certificate,
             facts,
             issued_for_digest=seen.issued_for,

@@ -13,9 +13,21 @@ from mtls_operator.pki.bundle import MAX_CERTIFICATES, Bundle, RefusedCa, descri
 from mtls_operator.pki.certificate import CertificateFacts, read_certificate
 from mtls_operator.pki.client import Judged, judge_client
 from mtls_operator.pki.crl import CrlEntry, CrlFacts, read_crl, sign_crl
+from mtls_operator.pki.crl_forms import CrlForms, crl_forms, fresh_for
 from mtls_operator.pki.errors import PkiError, Reason
 from mtls_operator.pki.hostname import covers, is_hostname, is_wildcard
+from mtls_operator.pki.imported import (
+    MAX_LISTS,
+    MAX_REVOKED,
+    CrlRefusal,
+    Imported,
+    ImportedCrl,
+    RefusedCrl,
+    goes_back,
+    read_crls,
+)
 from mtls_operator.pki.instants import CLOCK_SKEW
+from mtls_operator.pki.issuing import IssuingAuthority, load_issuing_authority
 from mtls_operator.pki.keys import KeyAlgorithm, KeySpec, PrivateKey, generate_key, key_to_pem, load_key
 from mtls_operator.pki.keystore import (
     Content,
@@ -65,7 +77,9 @@ __all__ = [
     "CLOCK_SKEW",
     "INDEX_LIMIT",
     "MAX_CERTIFICATES",
+    "MAX_LISTS",
     "MAX_REQUEST_BYTES",
+    "MAX_REVOKED",
     "SERIAL_ENTROPY",
     "Authority",
     "Bundle",
@@ -74,7 +88,12 @@ __all__ = [
     "Content",
     "CrlEntry",
     "CrlFacts",
+    "CrlForms",
+    "CrlRefusal",
+    "Imported",
+    "ImportedCrl",
     "Issued",
+    "IssuingAuthority",
     "Judged",
     "KeyAlgorithm",
     "KeySpec",
@@ -85,6 +104,7 @@ __all__ = [
     "Reason",
     "Refusal",
     "RefusedCa",
+    "RefusedCrl",
     "Request",
     "Revocation",
     "RevocationReason",
@@ -95,9 +115,12 @@ __all__ = [
     "check_server_pair",
     "combined_pem",
     "covers",
+    "crl_forms",
     "describe_ca",
     "format_serial",
+    "fresh_for",
     "generate_key",
+    "goes_back",
     "has_index",
     "index_of",
     "is_hostname",
@@ -113,6 +136,7 @@ __all__ = [
     "key_to_pem",
     "keystore_holds",
     "load_authority",
+    "load_issuing_authority",
     "load_key",
     "make_password",
     "make_serial",
@@ -125,6 +149,7 @@ __all__ = [
     "read_bundle",
     "read_certificate",
     "read_crl",
+    "read_crls",
     "read_request",
     "revoked_json",
     "sign_crl",

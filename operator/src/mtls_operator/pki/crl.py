@@ -37,13 +37,13 @@ _FLAGS: Final[Mapping[RevocationReason, x509.ReasonFlags]] = MappingProxyType(
         RevocationReason.AA_COMPROMISE: x509.ReasonFlags.aa_compromise,
     }
 )
-_REASONS: Final = MappingProxyType({flag: reason for reason, flag in _FLAGS.items()})
+REASONS: Final = MappingProxyType({flag: reason for reason, flag in _FLAGS.items()})
 #: Extensions that do not change what a list means; every other critical one does.
-_HARMLESS: Final = frozenset({ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.CRL_NUMBER})
-_HARMLESS_IN_ENTRY: Final = frozenset({CRLEntryExtensionOID.CRL_REASON, CRLEntryExtensionOID.INVALIDITY_DATE})
-_BROKEN_DIGESTS: Final = (hashes.MD5, hashes.SHA1)
+HARMLESS: Final = frozenset({ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.CRL_NUMBER})
+HARMLESS_IN_ENTRY: Final = frozenset({CRLEntryExtensionOID.CRL_REASON, CRLEntryExtensionOID.INVALIDITY_DATE})
+BROKEN_DIGESTS: Final = (hashes.MD5, hashes.SHA1)
 _NUMBER_LIMIT: Final = 2**159
-_VerifyingKey = (
+VerifyingKey = (
     rsa.RSAPublicKey
     | ec.EllipticCurvePublicKey
     | dsa.DSAPublicKey
@@ -143,16 +143,16 @@ def _require_signature(crl: x509.CertificateRevocationList, issuer: x509.Certifi
         raise _refuse("is not acceptable: its CA may not sign CRLs (keyUsage cRLSign)")
     if crl.issuer != issuer.subject:
         raise _refuse("names another issuer than this CA")
-    if isinstance(crl.signature_hash_algorithm, _BROKEN_DIGESTS):
+    if isinstance(crl.signature_hash_algorithm, BROKEN_DIGESTS):
         raise _refuse("is signed with a broken digest (MD5 or SHA-1)")
     key = issuer.public_key()
-    if not isinstance(key, _VerifyingKey) or not crl.is_signature_valid(key):
+    if not isinstance(key, VerifyingKey) or not crl.is_signature_valid(key):
         raise _refuse("does not bear a valid signature of this CA")
 
 
 def _require_complete(crl: x509.CertificateRevocationList) -> None:
     for extension in crl.extensions:
-        if extension.critical and extension.oid not in _HARMLESS:
+        if extension.critical and extension.oid not in HARMLESS:
             raise _refuse(
                 f"has the critical extension {extension.oid.dotted_string}: only complete lists are read"
             )
@@ -175,11 +175,11 @@ def _read_entry(entry: x509.RevokedCertificate) -> CrlEntry:
     reason = RevocationReason.UNSPECIFIED
     for extension in entry.extensions:
         if isinstance(extension.value, x509.CRLReason):
-            known = _REASONS.get(extension.value.reason)
+            known = REASONS.get(extension.value.reason)
             if known is None:
                 raise _refuse("contains removeFromCRL, which only a delta list may")
             reason = known
-        elif extension.critical and extension.oid not in _HARMLESS_IN_ENTRY:
+        elif extension.critical and extension.oid not in HARMLESS_IN_ENTRY:
             raise _refuse(f"has an entry with the critical extension {extension.oid.dotted_string}")
     return CrlEntry(
         serial=format_serial(entry.serial_number), revoked_at=entry.revocation_date_utc, reason=reason

@@ -23,7 +23,7 @@ from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.pki import CertificateFacts
 from mtls_operator.plan.authority import Stored
 from mtls_operator.plan.ledger import Entry, Record, may_restore
-from mtls_operator.plan.renewal import renewal_time, spread
+from mtls_operator.plan.renewal import Life, Wish, decide, fraction
 
 
 class MakeCondition(Protocol):
@@ -101,7 +101,7 @@ def issued_for(certificate: ClientCertificate) -> str:
     return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
 
 
-def renewal_of(  # noqa: PLR0913 - what a renewal rests on, all by keyword
+def next_renewal(  # noqa: PLR0913 - what a renewal rests on, all by keyword
     certificate: ClientCertificate,
     facts: CertificateFacts,
     *,
@@ -116,14 +116,16 @@ def renewal_of(  # noqa: PLR0913 - what a renewal rests on, all by keyword
     ``signed_by`` is the generation of the CA that signed it. When another one signs now, all certificates are issued
     anew within the window, each at a time of its own; at once when the old one counts no more.
     """
-    if certificate.renewal.policy is RenewalPolicy.NEVER:
+    if certificate.renewal.policy is RenewalPolicy.NEVER or active is None:
         return None
     uid = certificate.meta.uid
-    at = renewal_time(facts.not_before, facts.not_after, before=certificate.renewal.before, uid=uid)
-    due, why = at, "it comes to its end"
-    if signed_by is not None and active is not None and signed_by.generation < active.generation:
+    life = Life(facts.not_before, facts.not_after, active.authority.facts.not_after)
+    decision = decide(life, Wish(before=certificate.renewal.before), uid=uid, revoked=False, now=now)
+    at = decision.due or facts.not_after
+    due, why = decision.look_again or facts.not_after, "it comes to its end"
+    if signed_by is not None and signed_by.generation < active.generation:
         opened = active.authority.facts.not_before
-        moment = opened + spread(uid, reissue_window) if signed_by.trusted else now
+        moment = opened + reissue_window * fraction(uid) if signed_by.trusted else now
         if moment < due:
             due, why = moment, "a new CA signs"
     if issued_for_digest and issued_for_digest != issued_for(certificate) and now < due:

@@ -47,8 +47,9 @@ _CRL: Final = re.compile(r"-----BEGIN X509 CRL-----\n[A-Za-z0-9+/=\n]+-----END X
 class Publication:
     """The content of ``mtls-revocation``, and what the proxies must acknowledge.
 
-    ``serials`` are those that it revokes. ``left_out`` names the readable parts that did not fit; ``renew_at`` is
-    when the list must be signed anew; ``issuers`` are the digests of the CAs that it is about.
+    ``serials`` are those that it revokes. ``left_out`` names the readable parts that did not fit; ``crl`` and
+    ``revoked_json`` are those parts whole, whether they fit or not. ``renew_at`` is when the list must be signed anew;
+    ``issuers`` are the digests of the CAs that it is about.
     """
 
     data: Mapping[str, str]
@@ -57,6 +58,8 @@ class Publication:
     epoch: int
     renew_at: datetime
     serials: frozenset[str]
+    crl: str
+    revoked_json: str
     left_out: tuple[str, ...] = ()
     issuers: frozenset[str] = frozenset()
 
@@ -127,19 +130,21 @@ def revocations(ledger: Mapping[str, Record], *, now: datetime) -> tuple[Revocat
     )
 
 
-def publish(
+def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
     generations: Sequence[Stored],
     revoked: tuple[Revocation, ...],
     *,
     previous: Mapping[str, str],
     seen: Iterable[int],
     now: datetime,
+    previous_crl: str | None = None,
 ) -> Publication:
     """Build the content of ``mtls-revocation``; unchanged revocations keep epoch and bytes (guarantee G6).
 
     ``generations`` are those of the namespace's CA: each that is trusted gets the list of its own leaves.
     ``previous`` is the content found in the cluster, which anybody in the namespace may have edited: it is used
     only where it is byte for byte what we would write. ``seen`` are the epochs that were ever seen in use.
+    ``previous_crl`` is the last list where it did not fit into ``previous``: without it, it would be signed anew.
 
     Raises:
         ScriptError: the generated script does not load; what is published stays as it is.
@@ -154,13 +159,12 @@ def publish(
         epoch = next_epoch((*seen, old), now=now)
         script = revocation_script(epoch=epoch, issuers=issuers)
         check_script(script)
-    former = _CRL.findall(previous.get(names.CRL_KEY, ""))
+    former = _CRL.findall(previous.get(names.CRL_KEY) or previous_crl or "")
     signed = [_list_for_others(stored.authority, own, former, epoch=epoch, now=now) for stored, own in lists]
+    crl = "".join(text for text, _ in signed)
     about = [stored.authority.facts for stored, _ in lists]
-    readable = {
-        names.REVOKED_JSON_KEY: revoked_json(revoked, epoch=epoch, issuers=about),
-        names.CRL_KEY: "".join(text for text, _ in signed),
-    }
+    for_people = revoked_json(revoked, epoch=epoch, issuers=about)
+    readable = {names.REVOKED_JSON_KEY: for_people, names.CRL_KEY: crl}
     left_out = []
     for key in (names.REVOKED_JSON_KEY, names.CRL_KEY):
         if sum(len(text.encode()) for text in readable.values()) > READABLE_BYTES:
@@ -173,6 +177,8 @@ def publish(
         epoch=epoch,
         renew_at=min((at for _, at in signed), default=now) + CRL_RENEWAL,
         serials=frozenset(revocation.serial for revocation in revoked),
+        crl=crl,
+        revoked_json=for_people,
         left_out=tuple(left_out),
         issuers=frozenset(stored.authority.digest for stored, _ in lists),
     )
