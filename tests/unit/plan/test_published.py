@@ -166,9 +166,8 @@ def test_a_part_that_does_not_fit_is_still_there_whole_for_whoever_serves_it() -
 def test_a_list_that_does_not_fit_is_not_signed_anew_where_the_last_one_is_at_hand() -> None:
     first = _publish(_record(1))
     again = publish(
-        _authority(),
+        [_stored()],
         revocations(latest([_record(1)]), now=NOW),
-        next_index=1024,
         previous=first.data,
         previous_crl=first.crl,
         seen=(),
