@@ -140,6 +140,11 @@ class Proxy:
         eventually(self._is_live, "the proxy is ready")
         return self
 
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
     def exit_code(self) -> int:
         """Wait until the process ends by itself and return its exit code."""
         return self._process.wait(DEADLINE)

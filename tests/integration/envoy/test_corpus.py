@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from tests.support.lab import HOST, Lab, next_epoch
+from tests.support.lab import HOST, Lab, compiled, next_epoch
 from tests.unit.rules.machine import corpus
 
 from mtls_operator.api.names import RULES_FILTER
-from mtls_operator.envoy import RuleScript, rules_script
+from mtls_operator.envoy import rules_script
 from mtls_operator.rules import RUNTIME, evaluate, parse, to_lua
 from mtls_operator.rules.lints import impossible_path
 
@@ -109,12 +109,11 @@ def test_the_proxy_answers_as_the_corpus_says(lab: Lab, case: dict[str, Any]) ->
     assert lab.operator is not None
     request, expression = case.get("request") or {}, parse(case["expr"])
     host = text(request, "http.host", HOST)
-    code = to_lua(expression)
     script = rules_script(
         epoch=next_epoch(),
         hostnames=[host],
         issuers=lab.rules.issuers,
-        rules=[RuleScript("rule", "block", code.constants, code.expression, 418)],
+        rules=[compiled("rule", to_lua(expression), status=418)],
         reads_certificate=expression.reads_certificate,
         forward_xfcc=True,
         runtime=RUNTIME,

@@ -2,7 +2,7 @@
 --
 -- The decision is the filter state "mtls.decision". "allow" is set by the very last statement: whatever fails
 -- before leaves it unset, and the gate behind this filter denies. Nothing after handle:respond() runs.
-local config, rules, facts_of, paths = ...
+local config, rules_for, facts_of, paths = ...
 
 local READY = "/.mtls/ready"
 local JSON = "application/json"
@@ -57,7 +57,8 @@ end
 
 -- The rule that ends the evaluation, or nil; adds every rule that applies to matched.
 local function evaluate(request, matched)
-  local facts = facts_of(request)
+  local rules = rules_for(request.path, request.verified and not request.revoked)
+  local facts = #rules > 0 and facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
     if rule.applies(facts) then
