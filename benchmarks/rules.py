@@ -2,10 +2,10 @@
 
     PYTHONPATH=. .venv/bin/python benchmarks/rules.py
 
-Starts one real Envoy per variant with the generated configuration, one worker each, in front of an Envoy that answers
-by itself. Clients send requests over connections that stay open. Variants take turns in random order, so that other
-work on the machine hits all of them; each figure is a median of the rounds. The bare proxy has the same configuration
-without our three filters and without the access log.
+Starts a real Envoy for each variant with the generated configuration, one worker each, in front of an Envoy that
+answers by itself; some at a time, always with the bare proxy among them. Clients send requests over connections that
+stay open. Variants take turns in random order, so that other work on the machine hits all of them; each figure is a
+median of the rounds. The bare proxy has the same configuration without our three filters and without the access log.
 
 CPU time is that of all threads of the proxy's process, in nanoseconds, from the kernel's scheduler.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import random
 import statistics
@@ -22,6 +23,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from tests.support.certs import SERVER, authority, leaf
@@ -115,7 +117,7 @@ def most_regexes() -> RuleScript:
 
 def variants(counts: Sequence[int]) -> list[Variant]:
     """Return everything that is measured."""
-    found = [Variant(BARE, None), Variant("no rule", ())]
+    found = [Variant("no rule", ())]
     found += [Variant(f"{n} simple rule{'s' * (n > 1)}", tuple(map(simple, range(n)))) for n in counts]
     found += [Variant(f"{n} mixed rules", tuple(map(mixed, range(n)))) for n in counts if n > 1]
     found.append(Variant(f"an expression of {PRODUCT_LIMITS.characters} bytes", (longest(),)))
@@ -226,7 +228,20 @@ def application(folder: Path) -> Iterator[int]:
             process.terminate()
 
 
-def connect(measured: Measured, people: People, protocol: str, person: str | None) -> Load:
+@contextlib.contextmanager
+def running(root: Path, group: Sequence[Variant], people: People, upstream: int) -> Iterator[list[Measured]]:
+    """Run the proxies of some variants."""
+    with contextlib.ExitStack() as stack:
+        proxies = []
+        for number, variant in enumerate(group):
+            proxies.append(Measured(root / str(number), variant, people, upstream))
+            stack.enter_context(proxies[-1].proxy)
+        for measured in proxies:
+            measured.proxy.wait()
+        yield proxies
+
+
+def connect(measured: Measured, *, people: People, protocol: str, person: str | None) -> Load:
     """Open the connections of one kind of client to one proxy."""
     port = measured.site.placement.tls_port
     identity = people.identity(person)
@@ -260,13 +275,29 @@ def rounds(
     return figures
 
 
-def show(title: str, figures: dict[str, list[float]]) -> None:
-    """Print one table: microseconds, and the ratio to the bare proxy in the same round."""
-    print(f"\n{title}\n")
-    print("| | microseconds | times the bare proxy |\n|---|---|---|")
-    for name, series in figures.items():
-        ratio = statistics.median(one / bare for one, bare in zip(series, figures[BARE], strict=True))
-        print(f"| {name} | {statistics.median(series):.1f} | {ratio:.2f} |", flush=True)
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Medians: microseconds for each request, and the ratio to the bare proxy in the same round."""
+
+    microseconds: float
+    ratio: float
+
+
+def rows(figures: dict[str, list[float]]) -> dict[str, Row]:
+    """Return the figures of each variant."""
+    ratios = {
+        name: statistics.median(one / bare for one, bare in zip(series, figures[BARE], strict=True))
+        for name, series in figures.items()
+    }
+    return {name: Row(statistics.median(series), ratios[name]) for name, series in figures.items()}
+
+
+def show(tables: dict[str, dict[str, Row]]) -> None:
+    """Print one table with a column for each kind of client."""
+    print(f"\n| | {' | '.join(tables)} |\n|{'---|' * (len(tables) + 1)}")
+    for name in next(iter(tables.values())):
+        cells = [f"{table[name].ratio:.2f} ({table[name].microseconds:.0f} µs)" for table in tables.values()]
+        print(f"| {name} | {' | '.join(cells)} |")
 
 
 def main() -> None:
@@ -277,30 +308,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--requests", type=int, default=800, help="of each proxy in each round")
     parser.add_argument("--counts", type=int, nargs="*", default=[1, 10, 100, 1000], help="of rules")
-    parser.add_argument(
-        "--only", default="", help="only variants with this in their name, and the bare proxy"
-    )
+    parser.add_argument("--only", default="", help="only variants with this in their name")
+    parser.add_argument("--at-once", type=int, default=4, help="proxies that run beside the bare one")
     parser.add_argument("--protocols", nargs="*", default=["h1", "h2"])
     arguments = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        people = People.create(folder / "people")
-        upstream = stack.enter_context(application(folder))
-        chosen = [v for v in variants(arguments.counts) if arguments.only in v.name or v.name == BARE]
-        proxies = [Measured(folder / str(n), v, people, upstream) for n, v in enumerate(chosen)]
-        for measured in proxies:
-            stack.enter_context(measured.proxy).wait()
-        print(f"{len(proxies)} proxies run", file=sys.stderr)
-        for person in ("good", None):
-            for protocol in arguments.protocols:
-                figures = rounds(
-                    proxies,
-                    lambda measured: connect(measured, people, protocol, person),  # noqa: B023 - used at once
-                    count=arguments.rounds,
-                    requests=arguments.requests,
-                )
-                who = "a valid certificate" if person else "no certificate"
-                show(f"{protocol}, {who}", figures)
+    tables: dict[str, dict[str, Row]] = {}
+    chosen = [each for each in variants(arguments.counts) if arguments.only in each.name]
+    with tempfile.TemporaryDirectory() as name, application(Path(name)) as upstream:
+        people = People.create(Path(name, "people"))
+        for start in range(0, len(chosen), arguments.at_once):
+            group = [Variant(BARE, None), *chosen[start : start + arguments.at_once]]
+            with running(Path(name, f"group-{start}"), group, people, upstream) as proxies:
+                for person, protocol in itertools.product(("good", None), arguments.protocols):
+                    figures = rounds(
+                        proxies,
+                        partial(connect, people=people, protocol=protocol, person=person),
+                        count=arguments.rounds,
+                        requests=arguments.requests,
+                    )
+                    title = f"{protocol}, {'a valid certificate' if person else 'no certificate'}"
+                    tables.setdefault(title, {}).update(rows(figures))
+            print(f"{start + len(group) - 1} of {len(chosen)} measured", file=sys.stderr)
+    show(tables)
 
 
 if __name__ == "__main__":
