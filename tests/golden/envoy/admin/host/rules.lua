@@ -457,6 +457,8 @@ local OURS = {
   ["x-forwarded-proto"] = true,
 }
 local FORWARDED_FOR = "x-forwarded-for"
+local byte = string.byte
+local TAB, SPACE, COLON = byte("\t :", 1, 3)
 
 local function map_of(names, values)
   local map = {}
@@ -471,8 +473,12 @@ local function map_of(names, values)
   return map
 end
 
--- Without blanks at both ends; in two steps, for patterns with two ends take quadratic time.
+-- Without blanks at both ends; in two steps, for patterns with two ends take quadratic time. Most have none.
 local function trimmed(text)
+  local first, last = byte(text, 1), byte(text, -1)
+  if first ~= SPACE and first ~= TAB and last ~= SPACE and last ~= TAB then
+    return text
+  end
   local start = text:find("[^ \t]")
   return start and text:sub(start):match("^(.*[^ \t])") or ""
 end
@@ -488,7 +494,7 @@ local function header_lines(headers, host)
       -- The proxy has appended the peer, so there is always one element more than the client sent.
       value = value:match("^(.*),[^,]*$")
     end
-    if value ~= nil and name:sub(1, 1) ~= ":" and not OURS[name] then
+    if value ~= nil and byte(name, 1) ~= COLON and not OURS[name] then
       names[#names + 1] = name
       values[#values + 1] = trimmed(value)
     end
