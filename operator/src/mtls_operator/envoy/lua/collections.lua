@@ -54,6 +54,16 @@ local function header_lines(headers, host)
   return { names = names, values = values, map = map_of(names, values) }
 end
 
+-- The values of one header, as header_lines gives them, without looking at the others. Not for those that this proxy
+-- sets or changes.
+local function values_of(headers, name)
+  local values = {}
+  for position = 0, headers:getNumValues(name) - 1 do
+    values[#values + 1] = trimmed(headers:getAtIndex(name, position))
+  end
+  return values
+end
+
 local function unescaped(text)
   return (text:gsub("%%(%x%x)", function(digits)
     return string.char(tonumber(digits, 16))
@@ -89,4 +99,4 @@ local function cookies(header)
   return map_of(names, values)
 end
 
-return { header_lines = header_lines, arguments = arguments, cookies = cookies }
+return { header_lines = header_lines, values_of = values_of, arguments = arguments, cookies = cookies }

@@ -257,19 +257,13 @@ end
 -- The value of a header that has one; "" when there is none.
 local function first(name)
   return function(request)
-    local values = lines(request).map[name]
-    return values and values[1] or ""
+    return collections.values_of(request.headers, name)[1] or ""
   end
 end
 
--- All values of a header in one text.
-local function joined(name, joint)
-  return function(request)
-    return table.concat(lines(request).map[name] or {}, joint)
-  end
+local function cookie(request)
+  return table.concat(collections.values_of(request.headers, "cookie"), "; ")
 end
-
-local cookie = joined("cookie", "; ")
 
 local function uri(request)
   if request.query == "" then
@@ -342,7 +336,9 @@ local fields = {
   ["http.cookie"] = cookie,
   ["http.referer"] = first("referer"),
   ["http.user_agent"] = first("user-agent"),
-  ["http.x_forwarded_for"] = joined("x-forwarded-for", ", "),
+  ["http.x_forwarded_for"] = function(request)
+    return table.concat(lines(request).map["x-forwarded-for"] or {}, ", ")
+  end,
   ["http.request.cookies"] = function(request)
     return collections.cookies(cookie(request))
   end,
@@ -524,6 +520,16 @@ local function header_lines(headers, host)
   return { names = names, values = values, map = map_of(names, values) }
 end
 
+-- The values of one header, as header_lines gives them, without looking at the others. Not for those that this proxy
+-- sets or changes.
+local function values_of(headers, name)
+  local values = {}
+  for position = 0, headers:getNumValues(name) - 1 do
+    values[#values + 1] = trimmed(headers:getAtIndex(name, position))
+  end
+  return values
+end
+
 local function unescaped(text)
   return (text:gsub("%%(%x%x)", function(digits)
     return string.char(tonumber(digits, 16))
@@ -559,7 +565,7 @@ local function cookies(header)
   return map_of(names, values)
 end
 
-return { header_lines = header_lines, arguments = arguments, cookies = cookies }
+return { header_lines = header_lines, values_of = values_of, arguments = arguments, cookies = cookies }
 end)(), (function(...)
 -- What Envoy does not tell about a client certificate: read from its DER (X.690, RFC 5280).
 --
