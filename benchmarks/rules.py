@@ -54,12 +54,25 @@ _CERTIFICATES_ISSUED = 100_000
 _WITHOUT_LUA = frozenset({names.REVOCATION_FILTER, names.RULES_FILTER, names.GATE_FILTER})
 
 
+#: A script that does nothing but what the gate asks for: no rules script can cost less.
+_ALLOW = """-- mtls-rules 1
+function envoy_on_request(handle)
+  handle:streamInfo():filterState():set("mtls.decision", "envoy.string", "allow")
+end
+"""
+_NOTHING = """-- mtls-revocation 1
+function envoy_on_request(handle)
+end
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A proxy to measure; ``rules`` None: the bare one."""
+    """A proxy to measure; ``rules`` None: the bare one; ``only_allow``: scripts that do nothing else."""
 
     name: str
     rules: tuple[RuleScript, ...] | None
+    only_allow: bool = False
 
 
 def rule(text: str, number: int, limits: Limits = PRODUCT_LIMITS) -> RuleScript:
@@ -117,7 +130,7 @@ def most_regexes() -> RuleScript:
 
 def variants(counts: Sequence[int]) -> list[Variant]:
     """Return everything that is measured."""
-    found = [Variant("no rule", ())]
+    found = [Variant("scripts that only allow", (), only_allow=True), Variant("no rule", ())]
     found += [Variant(f"{n} simple rule{'s' * (n > 1)}", tuple(map(simple, range(n)))) for n in counts]
     found += [Variant(f"{n} mixed rules", tuple(map(mixed, range(n)))) for n in counts if n > 1]
     found.append(Variant(f"an expression of {PRODUCT_LIMITS.characters} bytes", (longest(),)))
@@ -154,6 +167,8 @@ class Measured:
             issuers=[IssuerRevocations(people.ca.digest, bytes(bitmap))],
             mounted=placement.revocation_file,
         )
+        if variant.only_allow:
+            files[names.RULES_KEY], revocation = _ALLOW, _NOTHING
         server = leaf(people.ca, HOST, usage=SERVER, dns=(HOST,))
         internal = authority("internal")
         identity = leaf(internal, "proxy")
