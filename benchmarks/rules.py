@@ -106,10 +106,8 @@ def mixed(number: int) -> RuleScript:
 
 def longest() -> RuleScript:
     """Return a rule as long as they may be, all of which has to be looked at."""
-    text, number = 'http.request.uri.path eq "/never"', 0
-    while (
-        len(more := f'{text} or http.request.uri.path eq "/forbidden/{number}"') <= PRODUCT_LIMITS.characters
-    ):
+    text, number = 'http.request.uri.query eq "never"', 0
+    while len(more := f'{text} or http.request.uri.query eq "page={number}"') <= PRODUCT_LIMITS.characters:
         text, number = more, number + 1
     return rule(text, 0)
 
