@@ -195,6 +195,7 @@ def _quiet() -> Iterator[None]:
 
 def _config(*, upstream: int, discovery: int) -> ProxyConfig:
     return ProxyConfig(
+        host="api",
         upstream_port=upstream,
         protocol="HTTP1",
         min_tls="1.2",
