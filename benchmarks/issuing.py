@@ -23,6 +23,8 @@ import httpx
 from tests.support.cluster import Api, cluster_environment, process_of
 from tests.support.tenant import Tenant
 
+from mtls_operator.api import names
+
 _OPERATOR_USER = "system:serviceaccount:mtls-system:mtls-operator"
 _WRITES = frozenset({"create", "update", "patch", "delete"})
 
@@ -61,13 +63,13 @@ def operator_writes(namespace: str) -> int:
 
 def create_all(tenant: Tenant, count: int, clients: int) -> None:
     """Create certificates from several clients at once."""
-    names: Queue[int] = Queue()
+    numbers: Queue[int] = Queue()
     for number in range(count):
-        names.put(number)
+        numbers.put(number)
 
     def work() -> None:
-        while not names.empty():
-            tenant.certificate(f"bulk-{names.get():05d}")
+        while not numbers.empty():
+            tenant.certificate(f"bulk-{numbers.get():05d}")
 
     threads = [threading.Thread(target=work) for _ in range(clients)]
     for thread in threads:
@@ -120,6 +122,32 @@ def single(tenant: Tenant, number: int) -> float:
     return (result[0] - began) * 1000
 
 
+def collections(tenant: Tenant) -> dict[str, dict[str, str]]:
+    """Return what the operator watches of certificates: path of a collection, and the query that selects from it."""
+    ours = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
+    secrets = f"/api/v1/namespaces/{tenant.namespace}/secrets"
+    return {tenant.path("clientcertificates"): {}, secrets: {"labelSelector": ours}}
+
+
+def versions(tenant: Tenant) -> dict[str, str]:
+    """Return the present resource version of each collection."""
+    return {path: tenant.api.get(path)["metadata"]["resourceVersion"] for path in collections(tenant)}
+
+
+def watch_events(tenant: Tenant, since: dict[str, str]) -> int:
+    """Count the events that a watch has received since some resource versions, by having the API server repeat them."""
+    count = 0
+    for path, query in collections(tenant).items():
+        query |= {"watch": "1", "resourceVersion": since[path], "timeoutSeconds": "3"}
+        with tenant.api.http.stream("GET", path, params=query) as response:
+            for line in response.iter_lines():
+                event = json.loads(line)["type"]
+                if event not in ("ADDED", "MODIFIED", "DELETED"):
+                    raise SystemExit(f"the API server does not repeat the events: {line[:200]}")
+                count += 1
+    return count
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -139,6 +167,7 @@ def main() -> None:
     singles = [single(tenant, number) for number in range(15)]
     before = cpu_seconds(operator), cpu_seconds(server)
     writes = operator_writes(tenant.namespace)
+    since = versions(tenant)
     began = time.monotonic()
     create_all(tenant, count, arguments.clients)
     created = time.monotonic() - began
@@ -146,6 +175,7 @@ def main() -> None:
     seconds = time.monotonic() - began
     time.sleep(2)
     after = cpu_seconds(operator), cpu_seconds(server)
+    events = watch_events(tenant, since)
     print(
         f"{count} certificates, {arguments.clients} clients: "
         f"created after {created:.1f} s, Ready after {seconds:.1f} s"
@@ -155,6 +185,7 @@ def main() -> None:
     print(
         f"API writes of the operator per certificate: {(operator_writes(tenant.namespace) - writes) / count:.2f}"
     )
+    print(f"watch events per certificate: {events / count:.2f}")
     print(f"operator CPU per certificate: {(after[0] - before[0]) / count * 1000:.1f} ms")
     print(f"API server CPU per certificate: {(after[1] - before[1]) / count * 1000:.1f} ms")
     print(f"operator memory: {resident_megabytes(operator):.0f} MB resident")

@@ -6,10 +6,12 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.support.cluster import (
     OPERATOR_NAMESPACE,
@@ -49,6 +51,19 @@ def stopped_operator(api: Api) -> Iterator[None]:
     finally:
         scale(api, 1)
         eventually(lambda: is_running(api), within=90, what="the operator is back")
+
+
+def figures(address: str) -> dict[str, float]:
+    """Return the metrics of the operator at an address that have no labels."""
+    lines = httpx.get(f"http://{address}:8082/metrics", timeout=5).text.splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#") and "{" not in line)
+    return {name: float(value) for name, value in pairs}
+
+
+def listens(address: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((address, port), 0.5):
+        return True
+    return False
 
 
 def restarts(api: Api) -> int:
@@ -104,6 +119,44 @@ def test_without_the_operator_restarted_pods_enforce_everything(shop: Tenant) ->
         within=60,
     )
     assert body["status"]["proxies"]["connected"] == 2
+
+
+def test_proxies_are_back_within_five_seconds_and_get_each_change_once(shop: Tenant) -> None:
+    """G7: also a change that was made while there was no operator; what they have is not sent again."""
+    api = shop.api
+    (pod,) = operator_pods(api)
+    streams = figures(pod["status"]["podIP"])["mtls_operator_discovery_streams"]
+    before = shop.see("mtlshosts", "api")["status"]
+    assert streams >= 2 * before["proxies"]["connected"] == 4
+    scale(api, 0)
+    try:
+        eventually(lambda: not operator_pods(api), within=60, what="the operator is gone")
+        shop.patch("clientcertificates", "bad", {"revoked": True})
+    finally:
+        scale(api, 1)
+    address = eventually(
+        lambda: next((pod["status"].get("podIP") for pod in operator_pods(api)), None),
+        within=60,
+        what="the operator has an address",
+    )
+    assert address is not None
+    eventually(lambda: listens(address, 18000), within=90, what="proxies can reach the operator")
+    began = time.monotonic()
+    eventually(
+        lambda: figures(address)["mtls_operator_discovery_streams"],
+        lambda count: count == streams,
+        within=30,
+        what="every proxy is connected",
+    )
+    assert time.monotonic() - began < 5
+    shop.wait_state("bad", "Revoked")
+    assert shop.status("bad", "/admin") == 403
+    body = shop.wait_ready("mtlshosts", "api")
+    assert body["status"]["proxies"] == before["proxies"]
+    assert body["status"]["epoch"]["rules"] == before["epoch"]["rules"]
+    seen = figures(address)
+    assert seen["mtls_operator_discovery_pushes"] == 2, "the list of revocations, to each of two pods"
+    assert seen["mtls_operator_discovery_refusals"] == 0
 
 
 def test_proxies_keep_their_connections_to_clients_while_the_operator_restarts(shop: Tenant) -> None:

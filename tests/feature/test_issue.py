@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support.fake_cluster import Fault
 from mtls_operator.api import names
 from mtls_operator.api.secret import Secret
 from mtls_operator.cluster import Kind, UnavailableError
+from mtls_operator.controller.handlers import WATCHED
 from mtls_operator.pki import is_issued_by, load_authority, read_certificate
 
 
@@ -29,6 +31,46 @@ async def test_a_certificate_takes_three_writes_and_one_event(lab: Lab) -> None:
         "patch-status ClientCertificate shop/gateway",
     ]
     assert [reason for _, reason, _ in lab.events()] == ["Issued", "Issued"]
+
+
+async def test_a_certificate_brings_four_watch_events(lab: Lab) -> None:
+    """What the operator watches tells it of each certificate's own life, and of nothing else for it."""
+    await lab.start()
+    lab.cluster.make(certificate("first"))
+    await lab.settle()
+    seen: list[tuple[str, str, str]] = []
+    stop = lab.cluster.watch(
+        WATCHED, lambda kind, event, body: seen.append((event, kind.kind, body["metadata"]["name"]))
+    )
+    for name in ("gateway", "sensor"):
+        lab.cluster.make(certificate(name))
+        await lab.settle()
+    await lab.pass_time(minutes=5)
+    stop()
+    assert seen == [
+        event
+        for name in ("gateway", "sensor")
+        for event in (
+            ("ADDED", "ClientCertificate", name),
+            ("MODIFIED", "ClientCertificate", name),
+            ("ADDED", "Secret", name),
+            ("MODIFIED", "ClientCertificate", name),
+        )
+    ]
+
+
+async def test_certificates_in_bulk_bring_four_watch_events_each(lab: Lab) -> None:
+    """Nor more when many are issued at once: their index numbers were reserved before, in a block."""
+    await lab.start()
+    lab.cluster.make(certificate("first"))
+    await lab.settle()
+    seen: list[str] = []
+    stop = lab.cluster.watch(WATCHED, lambda kind, event, _: seen.append(f"{event} {kind.kind}"))
+    for number in range(100):
+        lab.cluster.make(certificate(f"c{number}"))
+    await lab.settle()
+    stop()
+    assert len(seen) <= 4 * 100, Counter(seen)
 
 
 async def test_the_secret_holds_key_certificate_and_ca_and_belongs_to_its_object(lab: Lab) -> None:

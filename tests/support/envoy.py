@@ -43,6 +43,11 @@ class Site(proxy.Site):
 class Proxy(proxy.Proxy):
     """A running Envoy whose statistics are read."""
 
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
     def exit_code(self) -> int:
         """Wait until the process ends by itself and return its exit code."""
         return self._process.wait(DEADLINE)

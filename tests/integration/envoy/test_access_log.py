@@ -121,6 +121,26 @@ def test_a_request_without_a_decision_is_logged(lab: Lab) -> None:
     assert line["details"].startswith("rbac_access_denied")
 
 
+def test_a_grpc_request_without_a_decision_is_logged_although_its_answer_has_the_status_200(lab: Lab) -> None:
+    lab.push_rules("-- mtls-rules 1\nfunction envoy_on_request(handle) error('boom') end\n")
+
+    def send() -> None:
+        with lab.http2("good") as client:
+            answer = client.get("/", HOST, [("content-type", "application/grpc+proto"), ("te", "trailers")])
+            assert (answer.status, answer.headers["grpc-status"]) == (200, "7")
+
+    start = lab.proxy.out.stat().st_size
+    send()
+    eventually(lambda: lab.proxy.out.stat().st_size > start, "the log is written")
+    (line,) = [json.loads(text) for text in lab.proxy.out.read_text()[start:].splitlines()]
+    assert line["details"].startswith("rbac_access_denied")
+
+
+def test_a_request_that_the_proxy_redirects_is_logged(lab: Lab) -> None:
+    (line,) = lines_since(lab, get(lab, "good", "/a%2Fadmin"))
+    assert (line["action"], line["status"]) == (None, 307)
+
+
 def test_a_request_that_envoy_refuses_itself_is_logged(lab: Lab) -> None:
     (line,) = lines_since(lab, get(lab, "good", "/admin#x"))
     assert line["status"] == 400

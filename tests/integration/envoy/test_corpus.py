@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.lab import Lab, next_epoch
+from tests.support.lab import Lab, compiled, next_epoch
 from tests.unit.rules.machine import corpus
 
 from mtls_operator.api.names import RULES_FILTER
 from mtls_operator.cli.rule.path import Paths
 from mtls_operator.cli.rule.wire import Sent, carried
-from mtls_operator.envoy import RuleScript, rules_script
+from mtls_operator.envoy import rules_script
 from mtls_operator.rules import RUNTIME, parse, to_lua
 
 PATHS = Paths()
@@ -43,12 +43,11 @@ def test_the_wire_carries_most_of_the_corpus() -> None:
 def test_the_proxy_answers_as_the_corpus_says(lab: Lab, case: dict[str, Any], request_of_case: Sent) -> None:
     assert lab.operator is not None
     expression = parse(case["expr"])
-    code = to_lua(expression)
     script = rules_script(
         epoch=next_epoch(),
         hostnames=[request_of_case.host],
         issuers=lab.rules.issuers,
-        rules=[RuleScript("rule", "block", code.constants, code.expression, 418)],
+        rules=[compiled("rule", to_lua(expression), status=418)],
         reads_certificate=expression.reads_certificate,
         forward_xfcc=True,
         runtime=RUNTIME,

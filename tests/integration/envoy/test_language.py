@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.support.certs import Pair, authority, leaf
-from tests.support.lab import HOST, Lab, next_epoch
+from tests.support.lab import HOST, Lab, compiled, next_epoch
 
 from mtls_operator.api.names import RULES_FILTER
 from mtls_operator.envoy import RuleScript, check_script, rules_script
@@ -41,22 +41,28 @@ FACTS = {
 
 def enforce(lab: Lab, text: str) -> Expression:
     """Answer with 418 whenever the expression holds."""
-    assert lab.operator is not None
     expression = parse(text)
-    code = to_lua(expression)
+    enforce_all(
+        lab, compiled("rule", to_lua(expression), status=418), reads_certificate=expression.reads_certificate
+    )
+    return expression
+
+
+def enforce_all(lab: Lab, *rules: RuleScript, reads_certificate: bool = True) -> None:
+    """Put rules in force on the host."""
+    assert lab.operator is not None
     script = rules_script(
         epoch=next_epoch(),
         hostnames=lab.rules.hostnames,
         issuers=lab.rules.issuers,
-        rules=[RuleScript("rule", "block", tuple(code.constants), code.expression, 418)],
-        reads_certificate=expression.reads_certificate,
+        rules=rules,
+        reads_certificate=reads_certificate,
         forward_xfcc=True,
         runtime=RUNTIME,
         mounted=lab.site.placement.rules_file,
     )
     check_script(script)
     lab.operator.push(RULES_FILTER, script)
-    return expression
 
 
 @pytest.mark.parametrize("text", EXPRESSIONS)
@@ -79,6 +85,44 @@ def test_the_proxy_decides_as_the_reference_evaluator(lab: Lab, text: str) -> No
             with lab.http1(person) as client:
                 status = client.get(f"{path}?{query}" if query else path, HOST).status
             assert status == (418 if evaluate(expression, request) else 200), (text, person, path)
+
+
+def test_rules_that_are_found_by_their_path_are_asked_in_their_order(lab: Lab) -> None:
+    path = "http.request.uri.path"
+    texts = [
+        ("block", 418, f'{path} strict wildcard "/a/secret/*"'),
+        ("skip", None, f'{path} in {{"/a/open" "/a/b"}}'),
+        ("block", 419, f'starts_with({path}, "/a/") and not cf.tls_client_auth.cert_verified'),
+        ("block", 420, 'http.request.method eq "DELETE"'),
+        ("block", 421, f'{path} eq "/a/open" or {path} eq "/last"'),
+    ]
+    rules = tuple(
+        compiled(f"r{number}", to_lua(parse(text)), action=action, status=status)  # type: ignore[arg-type]  # literals
+        for number, (action, status, text) in enumerate(texts)
+    )
+    enforce_all(lab, *rules)
+    expected = {
+        (None, "GET", "/a/secret/x"): 418,
+        (None, "GET", "/a/open"): 200,
+        (None, "GET", "/a/x"): 419,
+        (None, "DELETE", "/a/x"): 419,
+        ("good", "GET", "/a/x"): 200,
+        ("good", "DELETE", "/a/x"): 420,
+        ("revoked", "GET", "/a/x"): 200,
+        (None, "DELETE", "/a/b"): 200,
+        (None, "DELETE", "/last"): 420,
+        (None, "GET", "/last"): 421,
+        (None, "GET", "/other"): 200,
+        # In the reading of an application that drops parameters.
+        (None, "GET", "/last;x"): 421,
+        ("good", "GET", "/b/..;/a/secret/x"): 418,
+        ("good", "GET", "/a/secret%3Bx/y"): 418,
+    }
+    seen = {}
+    for person, method, target in expected:
+        with lab.http1(person) as client:
+            seen[person, method, target] = client.request(method, target, HOST).status
+    assert seen == expected
 
 
 Lines = Sequence[tuple[str, str]]

@@ -127,6 +127,7 @@ def load(busy_lab: Lab) -> Load:
         thread.start()
     pushed = {0: time.monotonic()}
     try:
+        eventually(lambda: all(asker.answers for asker in askers), "the first version answers everybody")
         for number in range(1, SWAPS + 1):
             text = version(lab, number)
             pushed[number] = time.monotonic()

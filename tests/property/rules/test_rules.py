@@ -13,6 +13,7 @@ from tests.property.rules.strategies import (
     texts,
 )
 from tests.unit.rules.machine import Machine
+from tests.unit.rules.test_guards import admits
 
 from mtls_operator.rules import GENERATED_LIMITS, RuleError, evaluate, parse, to_lua
 
@@ -26,6 +27,15 @@ def test_generated_lua_agrees_with_the_reference(
 ) -> None:
     expression = parse(text, limits=GENERATED_LIMITS)
     assert machine.run(to_lua(expression), request) is evaluate(expression, request)
+
+
+@given(text=expressions, request=requests)
+@rules
+def test_what_holds_for_a_request_is_never_kept_from_it_by_its_guard(
+    text: str, request: dict[str, object]
+) -> None:
+    expression = parse(text, limits=GENERATED_LIMITS)
+    assert admits(to_lua(expression).guard, request) or not evaluate(expression, request)
 
 
 @given(text=expressions)

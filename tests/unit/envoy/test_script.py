@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from lupa.luajit21 import LuaRuntime
 
 from mtls_operator.envoy import (
     IssuerRevocations,
@@ -163,3 +164,13 @@ def test_three_thousand_rules_load() -> None:
     path = 'f["http.request.uri.path"]'
     rules = [RuleScript(f"rule-{n}", "block", (f'"/{n}"',), f"{path} == K[1]") for n in range(3000)]
     check_script(script(rules=rules))
+
+
+@pytest.mark.parametrize(
+    "text", [script(), revocation_script(epoch=7, issuers=[])], ids=["rules", "revocation"]
+)
+def test_garbage_is_collected_when_two_megabytes_are_in_use_besides_what_is_kept(text: str) -> None:
+    lua = LuaRuntime()
+    lua.execute(text)
+    kept = lua.eval('collectgarbage("count")')
+    assert lua.eval('collectgarbage("setpause", 200)') == pytest.approx(100 + 204_800 / kept, rel=0.1)

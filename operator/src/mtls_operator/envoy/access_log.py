@@ -29,6 +29,8 @@ SCRIPT_DETAILS: Final = "lua_response"
 GATE_DETAILS: Final = "rbac_access_denied_matched_policy"
 
 _UNDECIDED: Final = "!('mtls.decision' in filter_state)"
+#: Below stand informational and successful answers.
+_FIRST_OF_OTHERS: Final = 300
 #: No connection, no healthy one, reset, by Envoy's response flags.
 _UNREACHABLE: Final = ("UF", "UH", "UC")
 #: A request that Envoy refused before any filter still has what the client calls its id: that is left out.
@@ -93,7 +95,25 @@ def expression(name: str, text: str) -> Json:
 
 
 def _undecided() -> Json:
-    return expression("undecided", _UNDECIDED)
+    return {"and_filter": {"filters": [_not_from_the_application(), expression("undecided", _UNDECIDED)]}}
+
+
+def _not_from_the_application() -> Json:
+    """Return a filter that is cheap, and passes whatever the application may not have answered.
+
+    The expression costs as much as a rule. A request without a decision never reached the application: it has an
+    error or a redirect of Envoy's own, or no answer at all (status 0). To gRPC clients Envoy's own errors go with the
+    status 200, so that all of theirs are looked at.
+    """
+    content_type = {"prefix": "application/grpc"}
+    grpc = {"header_filter": {"header": {"name": "content-type", "string_match": content_type}}}
+    return {"or_filter": {"filters": [_status("GE", _FIRST_OF_OTHERS), _status("LE", 0), grpc]}}
+
+
+def _status(operator: str, value: int) -> Json:
+    # No runtime layer has this key: the value stays as it is.
+    compared = {"default_value": value, "runtime_key": "mtls.access_log.status"}
+    return {"status_code_filter": {"comparison": {"op": operator, "value": compared}}}
 
 
 def _unreachable() -> Json:

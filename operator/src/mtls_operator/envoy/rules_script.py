@@ -15,7 +15,7 @@ from typing import Final, Literal
 from mtls_operator.api import names
 from mtls_operator.envoy.config import IN_POD
 from mtls_operator.envoy.lua_text import lua_bool, lua_list, lua_string, lua_table
-from mtls_operator.envoy.script import ScriptError, assemble, call
+from mtls_operator.envoy.script import COMPILED, ScriptError, assemble, call
 
 Action = Literal["block", "log", "skip"]
 
@@ -46,6 +46,9 @@ class RuleScript:
 
     ``status``, ``content_type`` and ``body`` are the answer of a Block. Without a body it is the default answer, in the
     form that the client accepts; without a content type a body is JSON.
+
+    The proxy does not evaluate a rule where it cannot apply: with ``paths``, when the path is none of them and begins
+    with none of the ``prefixes``; with ``spares_good``, when the certificate is valid and not revoked.
     """
 
     name: str
@@ -55,6 +58,9 @@ class RuleScript:
     status: int | None = None
     content_type: str | None = None
     body: str | None = None
+    paths: tuple[bytes, ...] | None = None
+    prefixes: tuple[bytes, ...] = ()
+    spares_good: bool = False
 
 
 def rules_script(  # noqa: PLR0913 - keyword-only, and each is a part of the text
@@ -79,12 +85,13 @@ def rules_script(  # noqa: PLR0913 - keyword-only, and each is a part of the tex
     certificate = call("certificate", call("sha1"))
     body = "\n".join(
         [
-            f"local rt = (function()\n{runtime.rstrip()}\nend)()",
+            f"local rt = (function()\n{COMPILED}\n{runtime.rstrip()}\nend)()",
             f"local config = {_config(hostnames, issuers, reads_certificate, forward_xfcc)}",
             f"local rules = {lua_list(_rule(rule) for rule in rules)}",
+            f"local rules_for = {call('candidates', 'rules')}",
             f"local facts_of = {call('facts', call('address'), call('collections'), certificate)}",
             f"local answer, record = {call('answer')}, {call('record', str(epoch))}",
-            f"local decide = {call('rules', 'config', 'rules', 'facts_of', call('path'), 'answer', 'record')}",
+            f"local decide = {call('rules', 'config', 'rules_for', 'facts_of', call('path'), 'answer', 'record')}",
         ]
     )
     return assemble(names.RULES_FILTER, epoch=epoch, mounted=mounted, body=body)
@@ -124,9 +131,19 @@ def _rule(rule: RuleScript) -> str:
     body = f"  local K = {{ {constants} }}\n  return function(f) return {rule.expression} end\n"
     applies = f"(function()\n{body}end)()"
     entries = [("name", lua_string(rule.name)), ("action", lua_string(rule.action)), ("applies", applies)]
+    entries += _guard(rule)
     if rule.action == "block":
         entries += _answer(rule)
     return lua_table(entries)
+
+
+def _guard(rule: RuleScript) -> list[tuple[str, str]]:
+    entries = [("spares_good", "true")] if rule.spares_good else []
+    if rule.paths is None:
+        return entries
+    for key, texts in (("paths", rule.paths), ("prefixes", rule.prefixes)):
+        entries.append((key, "{" + ", ".join(map(lua_string, texts)) + "}"))
+    return entries
 
 
 def _answer(rule: RuleScript) -> list[tuple[str, str]]:

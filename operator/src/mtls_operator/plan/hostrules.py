@@ -222,4 +222,7 @@ def _script(rule: Rule, lua: LuaCode) -> RuleScript:
         status=rule.response.status_code if blocks else None,
         content_type=rule.response.content_type if own else None,
         body=rule.response.body if own else None,
+        paths=None if lua.guard.paths is None else tuple(sorted(lua.guard.paths)),
+        prefixes=tuple(sorted(lua.guard.prefixes)),
+        spares_good=lua.guard.spares_good,
     )

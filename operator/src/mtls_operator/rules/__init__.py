@@ -14,6 +14,7 @@ from mtls_operator.rules.expression import (
     parse,
     to_lua,
 )
+from mtls_operator.rules.guards import Guard
 from mtls_operator.rules.lua import RUNTIME, LuaCode
 from mtls_operator.rules.lua_text import lua_string
 from mtls_operator.rules.request import RequestError
@@ -27,6 +28,7 @@ __all__ = [
     "RUNTIME",
     "Code",
     "Expression",
+    "Guard",
     "Limits",
     "Lint",
     "LuaCode",

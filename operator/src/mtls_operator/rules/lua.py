@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
+from mtls_operator.rules.guards import OPEN, Guard, guard_of
 from mtls_operator.rules.lua_relations import relation, takes_missing
 from mtls_operator.rules.lua_text import lua_bool, lua_literal, lua_set, lua_string
 from mtls_operator.rules.tree import (
@@ -61,10 +62,14 @@ _ZIPS: Final = {Connective.AND: "rt.each_and", Connective.OR: "rt.each_or", Conn
 
 @dataclass(frozen=True, slots=True)
 class LuaCode:
-    """A rule for the proxy: Lua expressions to bind as ``K[1]``, ``K[2]``, …, and the one that uses them."""
+    """A rule for the proxy: Lua expressions to bind as ``K[1]``, ``K[2]``, …, and the one that uses them.
+
+    Where ``guard`` does not hold the expression is false and need not be asked.
+    """
 
     constants: tuple[str, ...]
     expression: str
+    guard: Guard = OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ def compile_tree(root: AnyNode) -> LuaCode:
     """Return the code of a tree of supported nodes; it yields true or false."""
     compiler = _Compiler()
     part = fold(root, compiler.part)
-    return LuaCode(tuple(compiler.constants), _truth(root, part.text))
+    return LuaCode(tuple(compiler.constants), _truth(root, part.text), guard_of(root))
 
 
 def _truth(node: AnyNode, text: str) -> str:

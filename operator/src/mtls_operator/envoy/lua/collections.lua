@@ -10,6 +10,8 @@ local OURS = {
   ["x-request-id"] = true,
 }
 local FORWARDED_FOR = "x-forwarded-for"
+local byte = string.byte
+local TAB, SPACE, COLON = byte("\t :", 1, 3)
 
 local function map_of(names, values)
   local map = {}
@@ -24,8 +26,12 @@ local function map_of(names, values)
   return map
 end
 
--- Without blanks at both ends; in two steps, for patterns with two ends take quadratic time.
+-- Without blanks at both ends; in two steps, for patterns with two ends take quadratic time. Most have none.
 local function trimmed(text)
+  local first, last = byte(text, 1), byte(text, -1)
+  if first ~= SPACE and first ~= TAB and last ~= SPACE and last ~= TAB then
+    return text
+  end
   local start = text:find("[^ \t]")
   return start and text:sub(start):match("^(.*[^ \t])") or ""
 end
@@ -41,12 +47,22 @@ local function header_lines(headers, host)
       -- The proxy has appended the peer, so there is always one element more than the client sent.
       value = value:match("^(.*),[^,]*$")
     end
-    if value ~= nil and name:sub(1, 1) ~= ":" and not OURS[name] then
+    if value ~= nil and byte(name, 1) ~= COLON and not OURS[name] then
       names[#names + 1] = name
       values[#values + 1] = trimmed(value)
     end
   end
   return { names = names, values = values, map = map_of(names, values) }
+end
+
+-- The values of one header, as header_lines gives them, without looking at the others. Not for those that this proxy
+-- sets or changes.
+local function values_of(headers, name)
+  local values = {}
+  for position = 0, headers:getNumValues(name) - 1 do
+    values[#values + 1] = trimmed(headers:getAtIndex(name, position))
+  end
+  return values
 end
 
 local function unescaped(text)
@@ -84,4 +100,4 @@ local function cookies(header)
   return map_of(names, values)
 end
 
-return { header_lines = header_lines, arguments = arguments, cookies = cookies }
+return { header_lines = header_lines, values_of = values_of, arguments = arguments, cookies = cookies }

@@ -109,19 +109,13 @@ end
 -- The value of a header that has one; "" when there is none.
 local function first(name)
   return function(request)
-    local values = lines(request).map[name]
-    return values and values[1] or ""
+    return collections.values_of(request.headers, name)[1] or ""
   end
 end
 
--- All values of a header in one text.
-local function joined(name, joint)
-  return function(request)
-    return table.concat(lines(request).map[name] or {}, joint)
-  end
+local function cookie(request)
+  return table.concat(collections.values_of(request.headers, "cookie"), "; ")
 end
-
-local cookie = joined("cookie", "; ")
 
 local function uri(request)
   if request.query == "" then
@@ -194,7 +188,9 @@ local fields = {
   ["http.cookie"] = cookie,
   ["http.referer"] = first("referer"),
   ["http.user_agent"] = first("user-agent"),
-  ["http.x_forwarded_for"] = joined("x-forwarded-for", ", "),
+  ["http.x_forwarded_for"] = function(request)
+    return table.concat(lines(request).map["x-forwarded-for"] or {}, ", ")
+  end,
   ["http.request.cookies"] = function(request)
     return collections.cookies(cookie(request))
   end,

@@ -6,12 +6,19 @@
 -- And escapes of delimiters ("/v1/x%3Acancel"): most applications decode them before they route.
 local char = string.char
 
+local NONE = {}
+
 -- Printable characters that Envoy leaves escaped, but for those that would change the structure of the path.
 local DELIMITERS = "[!\"$&-,:-<=>@%[%]^`{|}]"
 -- Two-, three- and four-byte forms of characters that have a shorter one (RFC 3629, 3): old decoders read "/" in
 -- "%C0%AF".
 local OVERLONG = { "%%[cC][01]%%[89aAbB]%x", "%%[eE]0%%[89]%x", "%%[fF]0%%8%x" }
 local PARAMETERS = { ";.*$", "%%3[bB].*$" }
+
+-- Nothing in such a path can be read in two ways. Most paths are of this kind, and one look tells.
+local function simple(path)
+  return path:find("^/[%w/._~-]*$") ~= nil
+end
 
 local function overlong(path)
   for position = 1, #OVERLONG do
@@ -26,6 +33,9 @@ end
 -- or control character. Control characters are refused in their escaped form too: no path has one, and some
 -- applications match up to them. A percent sign begins an escape of two digits: some applications read "%u0061".
 local function plain(path)
+  if simple(path) then
+    return true
+  end
   return path:find("^/") ~= nil
     and not path:find("[%c%s#\\\127]")
     and not path:find("%%[01]%x")
@@ -38,7 +48,7 @@ end
 
 -- The path with its escapes in upper case: both cases mean the same (RFC 3986, 6.2.2.1), and rules compare bytes.
 local function canonical(path)
-  return (path:gsub("%%%x%x", string.upper))
+  return simple(path) and path or (path:gsub("%%%x%x", string.upper))
 end
 
 local function delimiter(digits)
@@ -78,6 +88,9 @@ end
 
 -- The other paths that an application may read in a canonical one, each once.
 local function readings(path)
+  if simple(path) then
+    return NONE
+  end
   local found, seen = {}, { [path] = true }
   local function add(reading)
     if reading ~= nil and not seen[reading] then

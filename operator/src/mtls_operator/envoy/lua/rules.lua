@@ -2,7 +2,7 @@
 --
 -- The decision is the filter state "mtls.decision". "allow" is set by the very last statement: whatever fails
 -- before leaves it unset, and the gate behind this filter denies. Nothing after handle:respond() runs.
-local config, rules, facts_of, paths, answer, record = ...
+local config, rules_for, facts_of, paths, answer, record = ...
 
 local READY = "/.mtls/ready"
 local DENIED = "client certificate required"
@@ -51,7 +51,8 @@ end
 
 -- The rule that ends the evaluation, or nil; adds the Log rules that apply to logs, each once.
 local function evaluate(request, logs)
-  local facts = facts_of(request)
+  local rules = rules_for(request.path, request.verified and not request.revoked)
+  local facts = #rules > 0 and facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
     if rule.applies(facts) then

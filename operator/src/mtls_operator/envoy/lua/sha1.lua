@@ -1,4 +1,6 @@
 -- SHA-1 (FIPS 180-4) in lower-case hex: for fingerprints, which nothing trusts.
+jit.on(true, true)
+
 local band, bor, bxor, rol, tobit = bit.band, bit.bor, bit.bxor, bit.rol, bit.tobit
 local lshift, rshift, tohex = bit.lshift, bit.rshift, bit.tohex
 local byte, char = string.byte, string.char
