@@ -45,8 +45,12 @@ def test_white_space_before_the_expression_counts() -> None:
     assert failure("\n\n  nope").line_column() == (3, 3)
 
 
-def test_a_tab_keeps_the_caret_in_place() -> None:
-    assert failure("ssl\tand\tnope").display().split("\n")[1:3] == ["ssl and nope", "        ^^^^"]
+def test_a_tab_is_no_blank_and_keeps_the_caret_in_place() -> None:
+    assert failure("ssl and\tnope").display().split("\n")[1:] == [
+        "ssl and nope",
+        "       ^^^^^",
+        "hint: only spaces and line ends are blanks here: write a space",
+    ]
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
@@ -136,11 +140,9 @@ def test_a_common_mistake_has_a_hint(text: str, hint: str) -> None:
             Code.NOT_SUPPORTED,
             "not supported yet: the function lookup_json_string",
         ),
-        (
-            "cf.edge.server_port eq 0443",
-            Code.PARSE_INT,
-            "a leading zero is not allowed: it would mean octal to some readers",
-        ),
+        ("cf.edge.server_port eq 0x", Code.PARSE_INT, "this is not an integer"),
+        ("cf.edge.server_port eq 080", Code.PARSE_INT, "this is not an integer"),
+        ("cf.edge.server_port eq -010", Code.PARSE_INT, "this is not an integer"),
         ("cf.edge.server_port & 1", Code.UNSUPPORTED_OP, "the undocumented operator '&' is not supported"),
     ],
 )

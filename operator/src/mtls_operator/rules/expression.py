@@ -44,13 +44,13 @@ def parse(text: str, *, limits: Limits = PRODUCT_LIMITS) -> Expression:
 
     Accepted does not mean enforceable: see :func:`check_supported`.
     """
-    tree = parse_tree(text, limits)
+    tree, notes = parse_tree(text, limits)
     fields = frozenset(node.name for node in walk(tree) if isinstance(node, Field))
     return Expression(
         text=text,
         tree=tree,
         preview=print_tree(tree),
-        warnings=lint(tree),
+        warnings=lint(tree, notes),
         fields=fields,
         reads_certificate=any(name.startswith((CERTIFICATE_PREFIX, NAMES_PREFIX)) for name in fields),
     )

@@ -247,6 +247,8 @@ class Values:
                 if not cursor.take(","):
                     raise cursor.error(Code.EXPECTED_LITERAL, "',' or ')' is expected here")
                 cursor.skip_blanks()
+                if cursor.looking_at(")"):
+                    raise cursor.error(Code.TRAILING, "an argument is missing after the comma")
             if len(arguments) == FUNCTIONS[name].most:
                 raise cursor.error(Code.ARG_COUNT, f"{name} takes at most {FUNCTIONS[name].most} arguments")
             argument_at = cursor.position
