@@ -5,8 +5,10 @@ import time
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.property.rules.strategies import (
+    SHAPES,
     damaged,
     expressions,
+    lists_held,
     pattern,
     pieces_between_stars,
     requests,
@@ -14,25 +16,25 @@ from tests.property.rules.strategies import (
 )
 from tests.unit.rules.machine import Machine
 
-from mtls_operator.rules import GENERATED_LIMITS, RuleError, evaluate, parse, to_lua
+from mtls_operator.rules import GENERATED_LIMITS, NamedList, RuleError, evaluate, parse, to_lua
 
-rules = settings.get_profile("rules")
+rules, pairs = settings.get_profile("rules"), settings.get_profile("pairs")
 
 
-@given(text=expressions, request=requests)
-@rules
+@given(text=expressions, request=requests, lists=lists_held)
+@pairs
 def test_generated_lua_agrees_with_the_reference(
-    machine: Machine, text: str, request: dict[str, object]
+    machine: Machine, text: str, request: dict[str, object], lists: dict[str, NamedList]
 ) -> None:
-    expression = parse(text, limits=GENERATED_LIMITS)
-    assert machine.run(to_lua(expression), request) is evaluate(expression, request)
+    expression = parse(text, limits=GENERATED_LIMITS, lists=SHAPES)
+    assert machine.run(to_lua(expression), request, lists) is evaluate(expression, request, lists=lists)
 
 
 @given(text=expressions)
 @rules
 def test_a_printed_tree_reads_as_the_same_tree(text: str) -> None:
-    expression = parse(text, limits=GENERATED_LIMITS)
-    again = parse(expression.preview, limits=GENERATED_LIMITS)
+    expression = parse(text, limits=GENERATED_LIMITS, lists=SHAPES)
+    again = parse(expression.preview, limits=GENERATED_LIMITS, lists=SHAPES)
     assert again.tree == expression.tree
     assert again.preview == expression.preview
 
@@ -53,7 +55,7 @@ def test_damaged_text_is_an_error_with_a_place_or_valid(text: str) -> None:
 
 def refusal(text: str) -> RuleError | None:
     try:
-        parse(text)
+        parse(text, lists=SHAPES)
     except RuleError as error:
         return error
     return None

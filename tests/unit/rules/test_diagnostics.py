@@ -101,7 +101,7 @@ def test_the_text_of_the_exception_names_the_place() -> None:
         ("ip.src eq 10.0.0.0/8", "networks stand in braces: in {10.0.0.0/8}"),
         ("ip.src in {10.0.0.1/8}", "the network is 10.0.0.0/8"),
         ('ip.src eq "10.0.0.1"', "addresses are written without quotes"),
-        ("ip.src in $office", "write its members as a set: {…}"),
+        ("ip.src in $office_b", "it is a ConfigMap named office-b with the label mtls-operator.dev/list"),
         ("cf.edge.server_port in {80-90}", "a range is written with two dots: 80..90"),
         ('"a" eq http.host', "the field stands on the left, the literal on the right"),
         ("(ssl\nand (ssl)", "the parenthesis opened at line 1, column 1"),

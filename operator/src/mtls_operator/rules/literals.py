@@ -140,27 +140,24 @@ def _int_set(cursor: Cursor) -> IntSet:
     _open_set(cursor)
     ranges: list[tuple[int, int]] = []
     while not _closed(cursor, Code.EXPECTED_DIGIT):
-        first_at = cursor.position
-        low = high = integer(cursor)
-        if cursor.take(".."):
-            high = integer(cursor)
-        if low > high:
-            raise cursor.error(
-                Code.BAD_RANGE,
-                "the range is empty: its end is before its beginning",
-                first_at,
-                cursor.position,
-            )
-        if cursor.looking_at("-"):
-            raise cursor.error(
-                Code.PARSE_INT,
-                "this is not a range",
-                first_at,
-                cursor.token_end(),
-                hint="a range is written with two dots: 80..90",
-            )
-        ranges.append((low, high))
+        ranges.append(int_range(cursor))
     return IntSet(tuple(ranges), cursor.span(start))
+
+
+def int_range(cursor: Cursor) -> tuple[int, int]:
+    """Read an integer or an inclusive range of them."""
+    start = cursor.position
+    low = high = integer(cursor)
+    if cursor.take(".."):
+        high = integer(cursor)
+    if low > high:
+        raise cursor.error(
+            Code.BAD_RANGE, "the range is empty: its end is before its beginning", start, cursor.position
+        )
+    if cursor.looking_at("-"):
+        hint = "a range is written with two dots: 80..90"
+        raise cursor.error(Code.PARSE_INT, "this is not a range", start, cursor.token_end(), hint=hint)
+    return low, high
 
 
 def _ip_set(cursor: Cursor) -> IpSet:
@@ -168,11 +165,12 @@ def _ip_set(cursor: Cursor) -> IpSet:
     _open_set(cursor)
     ranges: list[tuple[Address, Address]] = []
     while not _closed(cursor, Code.EXPECTED_IP):
-        ranges.append(_ip_range(cursor))
+        ranges.append(ip_range(cursor))
     return IpSet(tuple(ranges), cursor.span(start))
 
 
-def _ip_range(cursor: Cursor) -> tuple[Address, Address]:
+def ip_range(cursor: Cursor) -> tuple[Address, Address]:
+    """Read an address, a network or an inclusive range of addresses."""
     start = cursor.position
     token = _address_token(cursor)
     end = start + len(token)

@@ -9,18 +9,21 @@ The generated text refers to three names of its surroundings:
     the functions of ``runtime.lua`` and ``functions.lua`` (:data:`RUNTIME` is a chunk that returns them).
 ``K``
     the rule's constants, ``K[1]`` the first: sets, patterns, and parts that are cut out because LuaJIT refuses
-    to read an expression of more than 200 nested levels. A constant needs nothing from its surroundings, so it
-    can be built when the script loads.
+    to read an expression of more than 200 nested levels. A constant needs nothing of a request, so it can be
+    built when the script loads; named lists are unpacked by ``rt`` then.
 
 A missing value is nil. A stream (after ``[*]``) is a table without holes, or nil when its array is missing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
+from mtls_operator.rules.lists import NamedList
+from mtls_operator.rules.lua_lists import list_table
 from mtls_operator.rules.lua_relations import relation, takes_missing
 from mtls_operator.rules.lua_text import lua_bool, lua_literal, lua_set, lua_string
 from mtls_operator.rules.tree import (
@@ -31,6 +34,7 @@ from mtls_operator.rules.tree import (
     Each,
     Field,
     Index,
+    ListReference,
     Literal,
     Logical,
     Not,
@@ -61,10 +65,20 @@ _ZIPS: Final = {Connective.AND: "rt.each_and", Connective.OR: "rt.each_or", Conn
 
 @dataclass(frozen=True, slots=True)
 class LuaCode:
-    """A rule for the proxy: Lua expressions to bind as ``K[1]``, ``K[2]``, …, and the one that uses them."""
+    """A rule for the proxy: Lua expressions to bind as ``K[1]``, ``K[2]``, …, and the one that uses them.
 
-    constants: tuple[str, ...]
+    A constant that is a named list stands as a reference, until :meth:`bound` puts what it holds in its place.
+    """
+
+    constants: tuple[str | ListReference, ...]
     expression: str
+
+    def bound(self, lists: Mapping[str, NamedList]) -> tuple[str, ...]:
+        """Return the constants with what the lists hold now; each one that is used must be there."""
+        return tuple(
+            constant if isinstance(constant, str) else list_table(lists[constant.name], constant.kind)
+            for constant in self.constants
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +106,10 @@ class _Compiler:
     __slots__ = ("constants",)
 
     def __init__(self) -> None:
-        self.constants: dict[str, str] = {}
+        self.constants: dict[str | ListReference, str] = {}
 
-    def constant(self, text: str) -> str:
-        return self.constants.setdefault(text, f"K[{len(self.constants) + 1}]")
+    def constant(self, constant: str | ListReference) -> str:
+        return self.constants.setdefault(constant, f"K[{len(self.constants) + 1}]")
 
     def part(self, node: AnyNode, parts: list[_Part]) -> _Part:
         inner = [self.cut(part) for part in parts]

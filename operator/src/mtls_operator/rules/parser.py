@@ -13,6 +13,7 @@ from typing import NoReturn
 from mtls_operator.rules import names
 from mtls_operator.rules.cursor import Cursor
 from mtls_operator.rules.diagnostics import Code, Lint
+from mtls_operator.rules.lists import Shapes
 from mtls_operator.rules.relations import peek_relation, take_connective, take_not
 from mtls_operator.rules.tree import Comparison, Connective, Logical, Node, Not, is_boolean, result_type
 from mtls_operator.rules.types import BOOL
@@ -40,7 +41,7 @@ class _Group:
         return None
 
 
-def parse_tree(source: str, limits: Limits) -> tuple[Node, tuple[Lint, ...]]:
+def parse_tree(source: str, limits: Limits, lists: Shapes | None) -> tuple[Node, tuple[Lint, ...]]:
     """Return the tree of a whole expression, and warnings about how it is written.
 
     Raises :class:`~mtls_operator.rules.diagnostics.RuleError`.
@@ -54,7 +55,7 @@ def parse_tree(source: str, limits: Limits) -> tuple[Node, tuple[Lint, ...]]:
         raise cursor.error(
             Code.BAD_TEXT, "the text is not valid Unicode", error.start, error.start + 1
         ) from error
-    tree = _Parser(cursor, limits).whole()
+    tree = _Parser(cursor, limits, lists).whole()
     return tree, tuple(cursor.notes)
 
 
@@ -63,9 +64,9 @@ class _Parser:
 
     __slots__ = ("cursor", "values")
 
-    def __init__(self, cursor: Cursor, limits: Limits) -> None:
+    def __init__(self, cursor: Cursor, limits: Limits, lists: Shapes | None) -> None:
         self.cursor = cursor
-        self.values = Values(cursor, limits, self.logical)
+        self.values = Values(cursor, limits, lists, self.logical)
 
     def whole(self) -> Node:
         cursor = self.cursor
