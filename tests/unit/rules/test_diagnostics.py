@@ -136,9 +136,9 @@ def test_a_common_mistake_has_a_hint(text: str, hint: str) -> None:
             "the function sha256 is known, but not available in mTLS rules",
         ),
         (
-            'lookup_json_string(http.host, "a") eq "a"',
+            "http.host eq http.referer",
             Code.NOT_SUPPORTED,
-            "not supported yet: the function lookup_json_string",
+            "not supported yet: a comparison with another field",
         ),
         ("cf.edge.server_port eq 0x", Code.PARSE_INT, "this is not an integer"),
         ("cf.edge.server_port eq 080", Code.PARSE_INT, "this is not an integer"),

@@ -6,7 +6,7 @@ The generated text refers to three names of its surroundings:
     the facts, indexed by field name; strings are byte strings, addresses 4 or 16 packed bytes (IPv4-mapped
     ones unmapped), integers numbers, arrays and maps tables; never nil.
 ``rt``
-    the functions of ``runtime.lua`` and ``functions.lua`` (:data:`RUNTIME` is a chunk that returns them).
+    the functions of ``runtime.lua``, ``functions.lua`` and ``json.lua`` (:data:`RUNTIME` is a chunk that returns them).
 ``K``
     the rule's constants, ``K[1]`` the first: sets, patterns, and parts that are cut out because LuaJIT refuses
     to read an expression of more than 200 nested levels. A constant needs nothing of a request, so it can be
@@ -49,9 +49,10 @@ from mtls_operator.rules.types import BOOL, BOOL_ARRAY, Container
 def _runtime() -> str:
     texts = [
         resources.files("mtls_operator.rules").joinpath(name).read_text("utf-8").rstrip()
-        for name in ("runtime.lua", "functions.lua")
+        for name in ("runtime.lua", "functions.lua", "json.lua")
     ]
-    return "local rt = (function()\n{}\nend)();\n(function(...)\n{}\nend)(rt)\nreturn rt\n".format(*texts)
+    added = "".join(f";\n(function(...)\n{text}\nend)(rt)" for text in texts[1:])
+    return f"local rt = (function()\n{texts[0]}\nend)(){added}\nreturn rt\n"
 
 
 RUNTIME: Final = _runtime()

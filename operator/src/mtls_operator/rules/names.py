@@ -13,7 +13,6 @@ from mtls_operator.rules.schema import (
     FIELDS,
     FOREIGN_FUNCTIONS,
     FUNCTIONS,
-    LATER_FUNCTIONS,
     is_foreign_field,
     suggestion,
 )
@@ -97,8 +96,6 @@ def field_type(cursor: Cursor, name: str, start: int, end: int, *, called: bool)
         if called:
             raise cursor.error(Code.EXPECTED_OPERATOR, f"{name} is a field, not a function")
         return FIELDS[name]
-    if name in LATER_FUNCTIONS:
-        raise cursor.error(Code.NOT_SUPPORTED, f"not supported yet: the function {name}", start, end)
     if name in FOREIGN_FUNCTIONS:
         raise cursor.error(
             Code.NOT_AVAILABLE, f"the function {name} is known, but not available in mTLS rules", start, end
@@ -165,7 +162,7 @@ def refuse_dynamic(cursor: Cursor, kind: Kind) -> None:
         return
     start = cursor.position
     end = start + len(cursor.run(IDENTIFIER | frozenset(".")))
-    if cursor.source[start:end] in FIELDS.keys() | FUNCTIONS.keys() | LATER_FUNCTIONS:
+    if cursor.source[start:end] in FIELDS.keys() | FUNCTIONS.keys():
         raise cursor.error(
             Code.NOT_SUPPORTED, "not supported yet: a comparison with another field", start, end
         )

@@ -183,6 +183,7 @@ _SOURCE = Parameter(Accepts.FIELD, (BYTES,))
 _TEXT = Parameter(Accepts.EITHER, (BYTES,))
 _NUMBER = Parameter(Accepts.LITERAL, (INT,))
 _ADDRESS = Parameter(Accepts.FIELD, (IP,))
+_KEY = Parameter(Accepts.EITHER, (BYTES, INT))
 _OPTION = Parameter(Accepts.LITERAL, (BYTES,))
 
 #: Functions whose arguments all have the type of the first, which is also what they return.
@@ -198,9 +199,13 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "decode_base64": _function(BYTES, _SOURCE),
     "ends_with": _function(BOOL, _SOURCE, _TEXT),
     "has_key": _function(BOOL, Parameter(Accepts.FIELD, (BYTES_ARRAY_MAP,)), _TEXT),
-    "has_value": _function(BOOL, Parameter(Accepts.FIELD, (BYTES_ARRAY,)), _TEXT),
+    "has_value": _function(
+        BOOL, Parameter(Accepts.FIELD, (BYTES_ARRAY, IP_ARRAY)), Parameter(Accepts.EITHER, (BYTES, IP))
+    ),
     "join": _function(BYTES, Parameter(Accepts.FIELD, (BYTES_ARRAY,)), _TEXT),
     "len": _function(INT, Parameter(Accepts.FIELD, (BYTES, BYTES_ARRAY, IP_ARRAY))),
+    "lookup_json_integer": _function(INT, _SOURCE, _KEY, required=2, most=32),
+    "lookup_json_string": _function(BYTES, _SOURCE, _KEY, required=2, most=32),
     "lower": _function(BYTES, _SOURCE),
     "remove_bytes": _function(BYTES, _SOURCE, _OPTION),
     "split": _function(BYTES_ARRAY, _SOURCE, _OPTION, _NUMBER),
@@ -210,8 +215,6 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "url_decode": _function(BYTES, _SOURCE, _OPTION, required=1),
 }
 
-#: Functions that Cloudflare offers in filters and that are not written yet.
-LATER_FUNCTIONS: Final = frozenset({"lookup_json_integer", "lookup_json_string"})
 #: Functions that Cloudflare offers, but that have no meaning in a rule that decides about a request here.
 FOREIGN_FUNCTIONS: Final = frozenset(
     {
