@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import time
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hypothesis import strategies as st
 
@@ -257,6 +261,22 @@ lists_held = st.fixed_dictionaries(
         "integers": _named(Kind.INT, number_ranges),
     }
 )
+
+
+@contextmanager
+def quick(text: str) -> Iterator[None]:
+    """Fail when reading a text takes five times the 50 ms that each KiB may take.
+
+    Work is counted and bounded; the clock only guards against work that is not counted. A garbage collection of
+    everything that the test itself keeps is not counted.
+    """
+    gc.disable()
+    started = time.process_time()
+    try:
+        yield
+        assert time.process_time() - started < 0.25 * max(1, -(-len(text) // 1024))
+    finally:
+        gc.enable()
 
 
 @st.composite

@@ -72,7 +72,7 @@ class Values:
         self.logical = logical
         self.depth = 0
         self.regexes = 0
-        self.budget = Budget()
+        self.budget = Budget.of(cursor.end - cursor.position)
 
     def enter(self, position: int) -> None:
         """Go one level deeper; the position is what opens it."""
