@@ -60,7 +60,7 @@ local function evaluate(request, matched)
   local facts = facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
-    if rule.applies(facts) then
+    if rule.applies(facts, rule.constants) then
       matched[#matched + 1] = rule
       if rule.action ~= "log" then
         return rule

@@ -14,13 +14,16 @@ local config = {
   ["reads_certificate"] = true,
   ["wildcard"] = {},
 }
+local expressions = {
+  function(f, K) return ((not f["cf.tls_client_auth.cert_verified"]) or f["cf.tls_client_auth.cert_revoked"]) and (K[1][f["http.request.uri.path"]] == true) end,
+}
+local constants = {}
+local texts = {}
 local rules = {
   {
     ["action"] = "block",
-    ["applies"] = (function()
-      local K = { {["/admin"]=true} }
-      return function(f) return ((not f["cf.tls_client_auth.cert_verified"]) or f["cf.tls_client_auth.cert_revoked"]) and (K[1][f["http.request.uri.path"]] == true) end
-    end)(),
+    ["applies"] = expressions[1],
+    ["constants"] = { {["/admin"]=true} },
     ["name"] = "admin",
     ["status"] = "403",
   },
@@ -766,7 +769,7 @@ local function evaluate(request, matched)
   local facts = facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
-    if rule.applies(facts) then
+    if rule.applies(facts, rule.constants) then
       matched[#matched + 1] = rule
       if rule.action ~= "log" then
         return rule

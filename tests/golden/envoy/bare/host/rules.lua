@@ -10,6 +10,9 @@ local config = {
   ["reads_certificate"] = false,
   ["wildcard"] = {},
 }
+local expressions = {}
+local constants = {}
+local texts = {}
 local rules = {}
 local facts_of = (function(...)
 -- The facts that expressions read: f["<field>"]. Each is computed when it is first read, for one request; none
@@ -752,7 +755,7 @@ local function evaluate(request, matched)
   local facts = facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
-    if rule.applies(facts) then
+    if rule.applies(facts, rule.constants) then
       matched[#matched + 1] = rule
       if rule.action ~= "log" then
         return rule

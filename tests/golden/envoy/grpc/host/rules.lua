@@ -18,30 +18,31 @@ local config = {
     ["api.example.com"] = true,
   },
 }
+local expressions = {
+  function(f, K) return f["http.request.uri.path"] == "/grpc.health.v1.Health/Check" end,
+  function(f, K) return not f["cf.tls_client_auth.cert_presented"] end,
+  function(f, K) return not f["cf.tls_client_auth.cert_verified"] end,
+}
+local constants = {}
+local texts = {}
 local rules = {
   {
     ["action"] = "skip",
-    ["applies"] = (function()
-      local K = {  }
-      return function(f) return f["http.request.uri.path"] == "/grpc.health.v1.Health/Check" end
-    end)(),
+    ["applies"] = expressions[1],
+    ["constants"] = {  },
     ["name"] = "health",
   },
   {
     ["action"] = "log",
-    ["applies"] = (function()
-      local K = {  }
-      return function(f) return not f["cf.tls_client_auth.cert_presented"] end
-    end)(),
+    ["applies"] = expressions[2],
+    ["constants"] = {  },
     ["name"] = "watch",
   },
   {
     ["action"] = "block",
-    ["applies"] = (function()
-      local K = {  }
-      return function(f) return not f["cf.tls_client_auth.cert_verified"] end
-    end)(),
+    ["applies"] = expressions[3],
     ["body"] = "certificate\044 please\010",
+    ["constants"] = {  },
     ["content_type"] = "text/plain",
     ["name"] = "everything",
     ["status"] = "401",
@@ -788,7 +789,7 @@ local function evaluate(request, matched)
   local facts = facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
-    if rule.applies(facts) then
+    if rule.applies(facts, rule.constants) then
       matched[#matched + 1] = rule
       if rule.action ~= "log" then
         return rule
