@@ -5,15 +5,14 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Final
 
+from mtls_operator.rules import foreign
 from mtls_operator.rules.cursor import IDENTIFIER, Cursor
 from mtls_operator.rules.diagnostics import Code, RuleError, Span
 from mtls_operator.rules.lists import BrokenList, Shapes
 from mtls_operator.rules.literals import at_address
 from mtls_operator.rules.schema import (
     FIELDS,
-    FOREIGN_FUNCTIONS,
     FUNCTIONS,
-    is_foreign_field,
     suggestion,
 )
 from mtls_operator.rules.strings import at_string
@@ -96,14 +95,11 @@ def field_type(cursor: Cursor, name: str, start: int, end: int, *, called: bool)
         if called:
             raise cursor.error(Code.EXPECTED_OPERATOR, f"{name} is a field, not a function")
         return FIELDS[name]
-    if name in FOREIGN_FUNCTIONS:
-        raise cursor.error(
-            Code.NOT_AVAILABLE, f"the function {name} is known, but not available in mTLS rules", start, end
-        )
-    if is_foreign_field(name):
-        raise cursor.error(
-            Code.NOT_AVAILABLE, f"the field {name} is known, but not available in mTLS rules", start, end
-        )
+    nearest = foreign.FUNCTIONS.get(name) or foreign.nearest_field(name)
+    if nearest is not None:
+        kind = "function" if name in foreign.FUNCTIONS else "field"
+        message = f"the {kind} {name} is known, but not available in mTLS rules"
+        raise cursor.error(Code.NOT_AVAILABLE, message, start, end, hint=nearest)
     kind = "function" if called else "field"
     raise cursor.error(Code.UNKNOWN_IDENTIFIER, f"there is no {kind} {name}", start, end, hint=_meant(name))
 
