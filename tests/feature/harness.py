@@ -184,13 +184,22 @@ class Process:
     workers: Workers
     metrics: StrictMetrics
     feed: Feed
+    lists: Feed
     stop_watch: Callable[[], None] = lambda: None
+    stop_lists: Callable[[], None] = lambda: None
 
     def deliver(self, kind: Kind, event: str, body: Body) -> None:
         """Do what kopf does with a watch event: the index first, then the handler."""
         if event != "DELETED":
             self.dispatch.observe(kind, body)
         self.dispatch.changed(kind, body, gone=event == "DELETED")
+
+    def deliver_list(self, _: Kind, event: str, body: Body) -> None:
+        """Do what the watch of named lists does with an event."""
+        if event == "DELETED":
+            self.dispatch.list_gone(body["metadata"]["namespace"], body["metadata"]["name"])
+        else:
+            self.dispatch.list_seen(body)
 
     @property
     def idle(self) -> bool:
@@ -200,6 +209,7 @@ class Process:
             not queue._running
             and all(due > soon for due in queue._due.values())
             and self.feed.idle
+            and self.lists.idle
             and not self.dispatch._settling
             and not self.context.recorder._tasks
         )
@@ -213,7 +223,8 @@ class Process:
         self.client.dead = True
         if not self.feed.stopped:
             self.stop_watch()
-        self.feed.stopped = True
+            self.stop_lists()
+        self.feed.stopped = self.lists.stopped = True
         await self.workers.stop()
         await asyncio.gather(*self.context.recorder._tasks, return_exceptions=True)
 
@@ -291,10 +302,14 @@ class Lab:
             workers=workers,
             metrics=metrics,
             feed=Feed(lambda *event: process.deliver(*event), self.delays),  # noqa: PLW0108 - not bound yet
+            lists=Feed(lambda *event: process.deliver_list(*event), self.delays),  # noqa: PLW0108 - as above
         )
         self.process = process
         self.processes.append(process)
         process.stop_watch = self.cluster.watch(WATCHED, process.feed.take)
+        for body in self.cluster.all(Kind.CONFIG_MAP, None, names.LIST_LABEL):
+            dispatch.list_seen(body)
+        process.stop_lists = self.cluster.watch({Kind.CONFIG_MAP: names.LIST_LABEL}, process.lists.take)
         listed = [
             (kind, body) for kind, labels in WATCHED.items() for body in self.cluster.all(kind, None, labels)
         ]

@@ -49,7 +49,7 @@ def test_the_words_are_those_of_the_status() -> None:
 
     body = rule(expression="http.hosst eq 1")
     with pytest.raises(RuleError) as caught:
-        compile_rule(parse_rule(body))
+        compile_rule(parse_rule(body), {})
     assert judge(names.RULE_KIND, body).refusal == caught.value.display()
 
 

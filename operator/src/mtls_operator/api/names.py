@@ -29,6 +29,9 @@ MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "mtls-operator"
 #: On what we write: which of our objects it is (``authority``, ``ledger``, ``host``, ``certificate``, …).
 ROLE_LABEL: Final = f"{GROUP}/role"
+#: On a ConfigMap of a user: a named list for rules; the value says of what (``ip``, ``string``, ``integer``).
+LIST_LABEL: Final = f"{GROUP}/list"
+LIST_KEY: Final = "items"
 #: On objects of the operator's namespace that belong to a tenant namespace.
 NAMESPACE_LABEL: Final = f"{GROUP}/namespace"
 NAMESPACE_UID_LABEL: Final = f"{GROUP}/namespace-uid"

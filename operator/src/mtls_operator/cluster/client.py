@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -71,6 +71,13 @@ class KubernetesCluster:
 
     async def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> Sequence[Body]:
         """See :meth:`~.port.Cluster.list`; reads in pages."""
+        items, _ = await self.snapshot(kind, namespace, labels=labels)
+        return items
+
+    async def snapshot(
+        self, kind: Kind, namespace: str | None, *, labels: str = ""
+    ) -> tuple[Sequence[Body], str]:
+        """Return what :meth:`list` does, and the version from which :meth:`follow` goes on."""
         items: list[Body] = []
         query = {"limit": str(_PAGE)}
         if labels:
@@ -85,7 +92,7 @@ class KubernetesCluster:
         for item in items:
             item.setdefault("apiVersion", kind.api_version)
             item.setdefault("kind", kind.kind)
-        return items
+        return items, str((page.get("metadata") or {}).get("resourceVersion") or "")
 
     async def unserved(self, kinds: Iterable[Kind]) -> Sequence[Kind]:
         """Return which kinds the API server does not serve yet, by its discovery documents.
@@ -156,8 +163,25 @@ class KubernetesCluster:
 
         Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
         """
-        query = urlencode({"watch": "1", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": "300"})
-        path = kind.path(namespace)
+        query = {"fieldSelector": f"metadata.name={name}"}
+        async with contextlib.aclosing(self._events(kind.path(namespace), query)) as events:
+            async for event in events:
+                yield str(event.get("type", ""))
+
+    async def follow(self, kind: Kind, *, labels: str, version: str) -> AsyncIterator[tuple[str, Body]]:
+        """Yield type and object of every change since a version, in all namespaces, until the stream ends.
+
+        ``BOOKMARK`` tells nothing but a newer version; after ``ERROR`` (the version is too old) a new list is
+        needed. An object that loses the label is ``DELETED``.
+        """
+        query = {"labelSelector": labels, "resourceVersion": version, "allowWatchBookmarks": "true"}
+        async with contextlib.aclosing(self._events(kind.path(None), query)) as events:
+            async for event in events:
+                item = event.get("object")
+                yield str(event.get("type", "")), item if isinstance(item, dict) else {}
+
+    async def _events(self, path: str, selection: dict[str, str]) -> AsyncGenerator[Body]:
+        query = urlencode({"watch": "1", "timeoutSeconds": "300", **selection})
         try:
             response = await self._rest.request(  # type: ignore[no-untyped-call]  # the library has no types here
                 "GET",
@@ -171,7 +195,7 @@ class KubernetesCluster:
                 raise error_for(response.status, str(answer.get("reason", "")), f"watch {path}")
             async with stream:
                 async for line in stream.content:
-                    yield str((_decode(line) or {}).get("type", ""))
+                    yield _decode(line) or {}
         except LineTooLong:
             # Not chained: its message repeats the beginning of the line, which may be a Secret's.
             raise UnavailableError(f"watch {path}: a line is longer than any object") from None

@@ -69,6 +69,24 @@ class Dispatch:
         else:
             self._written_changed(kind, body, gone=gone)
 
+    def list_seen(self, body: Mapping[str, Any]) -> None:
+        """Take in a named list, and queue what uses it when it holds something else."""
+        if self.context.world.observe_list(body):
+            self._list_changed(body["metadata"]["namespace"])
+
+    def list_gone(self, namespace: str, name: str) -> None:
+        """Take in that a named list is gone."""
+        self.context.world.forget_list(namespace, name)
+        self._list_changed(namespace)
+
+    def _list_changed(self, namespace: str) -> None:
+        """Queue every host and rule of a namespace: also the last good version of a rule may use the list."""
+        world = self.context.world
+        for host in world.hosts.of(namespace):
+            self.context.queue.add(keys.host(namespace, host))
+        for rule in world.rules.of(namespace):
+            self.context.queue.add(keys.rule(namespace, rule))
+
     def reported(self, report: Report) -> None:
         """Take in what a proxy said; called on the event loop."""
         self.context.reports.take(report)

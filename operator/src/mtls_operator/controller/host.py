@@ -46,7 +46,14 @@ from mtls_operator.plan.host import (
     status_of,
     wanted_files,
 )
-from mtls_operator.plan.hostrules import BrokenRule, HostRules, compile_rule, read_last_good, rules_for
+from mtls_operator.plan.hostrules import (
+    BrokenRule,
+    FormerRule,
+    HostRules,
+    compile_rule,
+    read_last_good,
+    rules_for,
+)
 from mtls_operator.plan.rollout import Files, Pod, Proxy, Rollout, Wanted, roll_out, rules_in_force
 from mtls_operator.push import Scope, Script
 from mtls_operator.rules import RuleError
@@ -73,7 +80,7 @@ class HostState:
     rollout: Rollout | None = None
     rules_deployed: bool = False
     joining: bool = False
-    last_good: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    last_good: Mapping[str, FormerRule] = field(default_factory=dict)
     polled: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -148,7 +155,12 @@ class HostReconciler:
         context = self.context
         namespace, name = host.meta.key
         await self._compile_rules(namespace)
-        state.rules = rules_for(name, context.world.rules.of(namespace).values(), state.last_good)
+        state.rules = rules_for(
+            name,
+            context.world.rules.of(namespace).values(),
+            state.last_good,
+            context.world.lists_of(namespace),
+        )
         serving, troubles = await self._certificate(host, tenant)
         trusts, trust_trouble = _trusts(host, tenant)
         conflict = self._conflict(host)
@@ -182,10 +194,11 @@ class HostReconciler:
 
     async def _compile_rules(self, namespace: str) -> None:
         """Compile what is new, one rule at a time: a namespace with many rules must not hold up the others."""
+        lists = self.context.world.lists_of(namespace)
         for rule in tuple(self.context.world.rules.of(namespace).values()):
             if not isinstance(rule, BrokenRule):
                 with contextlib.suppress(RuleError):
-                    compile_rule(rule)
+                    compile_rule(rule, lists)
                 await asyncio.sleep(0)
 
     async def _certificate(self, host: Host, tenant: Tenant) -> tuple[Serving | None, tuple[Trouble, ...]]:
@@ -237,7 +250,7 @@ class HostReconciler:
                 Reason.SECRET_NOT_FOUND, "There is no server certificate yet: see condition ResolvedRefs."
             )
         state.configuration, state.files = built, wanted_files(built, serving)
-        state.last_good = read_last_good(built.data[names.LAST_GOOD_KEY])
+        state.last_good = state.rules.former()
         context.push.publish(Scope(namespace, name), Script(names.RULES_FILTER, built.version, built.script))
         documents = [server_document(host, serving), *host_objects(host, built, self.discovery)]
         await asyncio.gather(*(context.ensure(document) for document in documents))

@@ -13,7 +13,9 @@ from typing import Any
 import kopf
 import structlog
 
-from mtls_operator.cluster import KubernetesCluster, UnavailableError, connect
+from mtls_operator.api import names
+from mtls_operator.cluster import Kind, KubernetesCluster, UnavailableError, connect
+from mtls_operator.cluster.labelled import LabelledWatch
 from mtls_operator.cluster.named import NamedWatches, Target
 from mtls_operator.cluster.proxies import ProxyStatus
 from mtls_operator.cluster.readiness import ReadinessProbe
@@ -63,6 +65,7 @@ class Operator:
     workers: Workers
     metrics: Metrics
     watches: NamedWatches
+    lists: LabelledWatch
     status_port: ProxyStatus
     internal: Internal
     synced: bool = False
@@ -158,6 +161,11 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
                 queue.add(keys.host(namespace, host.meta.name))
 
     watches = NamedWatches(cluster, on_change)
+    lists = LabelledWatch(
+        cluster, Kind.CONFIG_MAP, names.LIST_LABEL, on_seen=dispatch.list_seen, on_gone=dispatch.list_gone
+    )
+    # Before any rule is looked at: a rule whose list is not known yet would be refused.
+    await lists.load()
     status_port = ProxyStatus()
     hosts = HostReconciler(context, authorities, serving, watches, status_port)
     metrics = Metrics()
@@ -174,6 +182,7 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
         ),
         metrics=metrics,
         watches=watches,
+        lists=lists,
         status_port=status_port,
         internal=own,
     )
@@ -239,6 +248,7 @@ async def run(settings: Settings) -> int:
     parts = [
         asyncio.create_task(_watch(operator, stop), name="kopf"),
         asyncio.create_task(_rotate(operator), name="rotation"),
+        asyncio.create_task(operator.lists.run(), name="lists"),
     ]
     stopping = asyncio.create_task(stop.wait(), name="signal")
     done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -20,9 +20,11 @@ from mtls_operator.cluster import Kind
 from mtls_operator.envoy import epoch_of
 from mtls_operator.inject import has_sidecar
 from mtls_operator.plan.hostrules import BrokenRule
+from mtls_operator.plan.lists import Lists, list_name, list_of
 from mtls_operator.plan.objects import content_of, secret_value
 from mtls_operator.plan.reading import read_rule
 from mtls_operator.plan.rollout import Pod
+from mtls_operator.rules import BrokenList, NamedList
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class World:
         self.hosts: Shelf[Host | Broken] = Shelf()
         self.certificates: Shelf[ClientCertificate | Broken] = Shelf()
         self.rules: Shelf[Rule | BrokenRule] = Shelf()
+        self.lists: dict[str, dict[str, NamedList | BrokenList]] = defaultdict(dict)
         self.rule_statuses: dict[tuple[str, str], Mapping[str, Any]] = {}
         self.pods: Shelf[Pod] = Shelf()
         self.written: dict[Kind, Shelf[Written]] = {
@@ -138,6 +141,27 @@ class World:
         """Return the UID of a namespace that exists and is not ending."""
         seen = self.namespaces.get("", namespace)
         return None if seen is None or seen.ending else seen.uid
+
+    def lists_of(self, namespace: str) -> Lists:
+        """Return the named lists of a namespace by the names that rules use."""
+        return {list_name(name): value for name, value in self.lists.get(namespace, {}).items()}
+
+    def observe_list(self, body: Mapping[str, Any]) -> bool:
+        """Take in a ConfigMap that holds a named list; return whether it holds anything else than before.
+
+        Their events come in order, from one watch: the last one counts.
+        """
+        namespace, name, _ = _identity(body)
+        of_namespace = self.lists[namespace]
+        before, of_namespace[name] = of_namespace.get(name), list_of(body)
+        return of_namespace[name] != before
+
+    def forget_list(self, namespace: str, name: str) -> None:
+        """Take in that a ConfigMap is gone, or is no named list any more."""
+        of_namespace = self.lists.get(namespace, {})
+        of_namespace.pop(name, None)
+        if not of_namespace:
+            self.lists.pop(namespace, None)
 
     def observe(self, kind: Kind, body: Mapping[str, Any], *, answer: bool = False) -> None:
         """Take in an object as it was read or watched, or as the ``answer`` to a write of ours."""

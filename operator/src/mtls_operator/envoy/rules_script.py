@@ -16,6 +16,7 @@ from mtls_operator.api import names
 from mtls_operator.envoy.config import IN_POD
 from mtls_operator.envoy.lua_text import lua_bool, lua_list, lua_string, lua_table
 from mtls_operator.envoy.script import COMPILED, ScriptError, assemble, call
+from mtls_operator.envoy.sharing import Shared
 
 Action = Literal["block", "log", "skip"]
 
@@ -42,7 +43,7 @@ class IssuerTrust:
 
 @dataclass(frozen=True, slots=True)
 class RuleScript:
-    """A compiled rule: Lua ``expression`` over ``f``, ``rt`` and ``K`` (its ``constants``, Lua expressions).
+    """A compiled rule: Lua ``expression`` over ``f``, ``rt`` and ``K`` (its ``constants``, expressions over ``rt``).
 
     ``status``, ``content_type`` and ``body`` are the answer of a Block. Without a body it is the default answer, in the
     form that the client accepts; without a content type a body is JSON.
@@ -87,7 +88,7 @@ def rules_script(  # noqa: PLR0913 - keyword-only, and each is a part of the tex
         [
             f"local rt = (function()\n{COMPILED}\n{runtime.rstrip()}\nend)()",
             f"local config = {_config(hostnames, issuers, reads_certificate, forward_xfcc)}",
-            f"local rules = {lua_list(_rule(rule) for rule in rules)}",
+            *_rules(rules),
             f"local rules_for = {call('candidates', 'rules')}",
             f"local facts_of = {call('facts', call('address'), call('collections'), certificate)}",
             f"local answer, record = {call('answer')}, {call('record', str(epoch))}",
@@ -123,17 +124,35 @@ def _set(members: Iterable[str]) -> str:
     return lua_table((member, "true") for member in members)
 
 
-def _rule(rule: RuleScript) -> str:
+def _rules(rules: Sequence[RuleScript]) -> list[str]:
+    """Return the statements for the rules; what they have in common comes first.
+
+    An expression is a function of its own: LuaJIT bounds constants, locals and upvalues per function. Its constants
+    are an argument, so that rules which differ in nothing else share it.
+    """
+    expressions = Shared("expressions", (_function(rule) for rule in rules), always=True)
+    constants = Shared("constants", (constant for rule in rules for constant in rule.constants))
+    texts = Shared("texts", (lua_string(rule.body) for rule in rules if rule.body is not None))
+    entries = lua_list(_rule(rule, expressions, constants, texts) for rule in rules)
+    return [expressions.table(), constants.table(), texts.table(), f"local rules = {entries}"]
+
+
+def _function(rule: RuleScript) -> str:
+    return f"function(f, K) return {rule.expression} end"
+
+
+def _rule(rule: RuleScript, expressions: Shared, constants: Shared, texts: Shared) -> str:
     if rule.action not in _ACTIONS:
         raise ScriptError(f"rule {rule.name}: {rule.action} is no action")
-    # One function per rule: LuaJIT bounds constants, locals and upvalues per function.
-    constants = ", ".join(rule.constants)
-    body = f"  local K = {{ {constants} }}\n  return function(f) return {rule.expression} end\n"
-    applies = f"(function()\n{body}end)()"
-    entries = [("name", lua_string(rule.name)), ("action", lua_string(rule.action)), ("applies", applies)]
-    entries += _guard(rule)
+    entries = [
+        ("name", lua_string(rule.name)),
+        ("action", lua_string(rule.action)),
+        ("applies", expressions(_function(rule))),
+        ("constants", f"{{ {', '.join(constants(constant) for constant in rule.constants)} }}"),
+        *_guard(rule),
+    ]
     if rule.action == "block":
-        entries += _answer(rule)
+        entries += _answer(rule, texts)
     return lua_table(entries)
 
 
@@ -146,7 +165,7 @@ def _guard(rule: RuleScript) -> list[tuple[str, str]]:
     return entries
 
 
-def _answer(rule: RuleScript) -> list[tuple[str, str]]:
+def _answer(rule: RuleScript, texts: Shared) -> list[tuple[str, str]]:
     status = DEFAULT_STATUS if rule.status is None else rule.status
     if status not in _STATUS:
         raise ScriptError(f"rule {rule.name}: a Block answers with 400 to 499, not with {status}")
@@ -158,7 +177,7 @@ def _answer(rule: RuleScript) -> list[tuple[str, str]]:
     content_type = DEFAULT_CONTENT_TYPE if rule.content_type is None else rule.content_type
     if not _HEADER_VALUE.fullmatch(content_type):
         raise ScriptError(f"rule {rule.name}: the content type is not a header value")
-    own = [("body", lua_string(rule.body)), ("content_type", lua_string(content_type))]
+    own = [("body", texts(lua_string(rule.body))), ("content_type", lua_string(content_type))]
     return [*entries, ("own", lua_table(own))]
 
 

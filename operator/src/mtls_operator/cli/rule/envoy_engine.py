@@ -95,7 +95,18 @@ class EnvoyEngine:
             epoch=self._push.next_epoch(),
             hostnames=[sent.host],
             issuers=[IssuerTrust(self._clients.issuer, listed=True)],
-            rules=[RuleScript("case", "block", code.constants, code.expression, MATCHED)],
+            rules=[
+                RuleScript(
+                    "case",
+                    "block",
+                    code.bound({}),
+                    code.expression,
+                    MATCHED,
+                    paths=None if code.guard.paths is None else tuple(sorted(code.guard.paths)),
+                    prefixes=tuple(sorted(code.guard.prefixes)),
+                    spares_good=code.guard.spares_good,
+                )
+            ],
             reads_certificate=expression.reads_certificate,
             forward_xfcc=True,
             runtime=RUNTIME,

@@ -161,7 +161,7 @@ def explain(scene: Scene, flags: Flags, claim: Claim, *, mtls_host: str, now: da
     described = describe(flags, default_host=_default_host(at_host), at=now, paths=paths)
     worth = presented(claim, scene, at_host, now=now)
     hostnames = at_host.host.hostnames if at_host.host is not None else None
-    decision = decide(described, worth, at_host.rules.in_force, hostnames)
+    decision = decide(described, worth, at_host.rules, hostnames)
     return Answer(scene.namespace, at_host, described, worth, decision, (*at_host.notes, *_deployed(at_host)))
 
 

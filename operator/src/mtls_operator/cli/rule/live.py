@@ -13,6 +13,7 @@ from mtls_operator.cli.errors import Unanswered
 from mtls_operator.cli.rule.scene import Scene
 from mtls_operator.cluster import Cluster, ClusterError, Kind, connect, namespace_of_context
 from mtls_operator.plan.hostrules import read_last_good
+from mtls_operator.plan.lists import list_name, list_of
 from mtls_operator.plan.reading import read_rule
 
 
@@ -53,6 +54,7 @@ async def read_scene(cluster: Cluster, namespace: str) -> Scene:
     hosts = {_name(body): body for body in await cluster.list(Kind.HOST, namespace)}
     rules = [read_rule(body) for body in await cluster.list(Kind.RULE, namespace)]
     certificates = {_name(body): body for body in await cluster.list(Kind.CERTIFICATE, namespace)}
+    labelled = await cluster.list(Kind.CONFIG_MAP, namespace, labels=names.LIST_LABEL)
     last_good = {}
     for host in hosts:
         written = await _data(cluster, namespace, names.host_config(host))
@@ -67,6 +69,7 @@ async def read_scene(cluster: Cluster, namespace: str) -> Scene:
         live=True,
         last_good=last_good,
         ca_pem=authority.get(names.CA_KEY),
+        lists={list_name(_name(body)): list_of(body) for body in labelled},
         revoked=_serials(revocations.get(names.REVOKED_JSON_KEY)),
     )
 

@@ -55,7 +55,7 @@ local function evaluate(request, logs)
   local facts = #rules > 0 and facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
-    if rule.applies(facts) then
+    if rule.applies(facts, rule.constants) then
       if rule.action ~= "log" then
         return rule
       end

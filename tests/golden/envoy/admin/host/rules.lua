@@ -16,13 +16,16 @@ local config = {
   ["reads_certificate"] = true,
   ["wildcard"] = {},
 }
+local expressions = {
+  function(f, K) return ((not f["cf.tls_client_auth.cert_verified"]) or f["cf.tls_client_auth.cert_revoked"]) and (K[1][f["http.request.uri.path"]] == true) end,
+}
+local constants = {}
+local texts = {}
 local rules = {
   {
     ["action"] = "block",
-    ["applies"] = (function()
-      local K = { {["/admin"]=true} }
-      return function(f) return ((not f["cf.tls_client_auth.cert_verified"]) or f["cf.tls_client_auth.cert_revoked"]) and (K[1][f["http.request.uri.path"]] == true) end
-    end)(),
+    ["applies"] = expressions[1],
+    ["constants"] = { {["/admin"]=true} },
     ["name"] = "admin",
     ["status"] = "403",
   },
@@ -1038,7 +1041,7 @@ local function evaluate(request, logs)
   local facts = #rules > 0 and facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
-    if rule.applies(facts) then
+    if rule.applies(facts, rule.constants) then
       if rule.action ~= "log" then
         return rule
       end

@@ -12,6 +12,9 @@ local config = {
   ["reads_certificate"] = false,
   ["wildcard"] = {},
 }
+local expressions = {}
+local constants = {}
+local texts = {}
 local rules = {}
 local rules_for = (function(...)
 -- Which rules can apply to a request, in their order: the others are false and are not asked.
@@ -1024,7 +1027,7 @@ local function evaluate(request, logs)
   local facts = #rules > 0 and facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
-    if rule.applies(facts) then
+    if rule.applies(facts, rule.constants) then
       if rule.action ~= "log" then
         return rule
       end

@@ -20,29 +20,30 @@ local config = {
     ["api.example.com"] = true,
   },
 }
+local expressions = {
+  function(f, K) return f["http.request.uri.path"] == "/grpc.health.v1.Health/Check" end,
+  function(f, K) return not f["cf.tls_client_auth.cert_presented"] end,
+  function(f, K) return not f["cf.tls_client_auth.cert_verified"] end,
+}
+local constants = {}
+local texts = {}
 local rules = {
   {
     ["action"] = "skip",
-    ["applies"] = (function()
-      local K = {  }
-      return function(f) return f["http.request.uri.path"] == "/grpc.health.v1.Health/Check" end
-    end)(),
+    ["applies"] = expressions[1],
+    ["constants"] = {  },
     ["name"] = "health",
   },
   {
     ["action"] = "log",
-    ["applies"] = (function()
-      local K = {  }
-      return function(f) return not f["cf.tls_client_auth.cert_presented"] end
-    end)(),
+    ["applies"] = expressions[2],
+    ["constants"] = {  },
     ["name"] = "watch",
   },
   {
     ["action"] = "block",
-    ["applies"] = (function()
-      local K = {  }
-      return function(f) return not f["cf.tls_client_auth.cert_verified"] end
-    end)(),
+    ["applies"] = expressions[3],
+    ["constants"] = {  },
     ["name"] = "everything",
     ["own"] = {
       ["body"] = "certificate\044 please\010",
@@ -1062,7 +1063,7 @@ local function evaluate(request, logs)
   local facts = #rules > 0 and facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
-    if rule.applies(facts) then
+    if rule.applies(facts, rule.constants) then
       if rule.action ~= "log" then
         return rule
       end

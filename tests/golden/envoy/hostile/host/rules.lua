@@ -16,13 +16,16 @@ local config = {
   ["reads_certificate"] = false,
   ["wildcard"] = {},
 }
+local expressions = {
+  function(f, K) return false end,
+}
+local constants = {}
+local texts = {}
 local rules = {
   {
     ["action"] = "block",
-    ["applies"] = (function()
-      local K = {  }
-      return function(f) return false end
-    end)(),
+    ["applies"] = expressions[1],
+    ["constants"] = {  },
     ["name"] = "\034 \125\059 os.exit\0401\041 -- \010-- \092",
     ["own"] = {
       ["body"] = "\092\034 end os.exit\0401\041 --\091\091 \013\010 \000 \195\188 \240\159\148\145",
@@ -1042,7 +1045,7 @@ local function evaluate(request, logs)
   local facts = #rules > 0 and facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
-    if rule.applies(facts) then
+    if rule.applies(facts, rule.constants) then
       if rule.action ~= "log" then
         return rule
       end
