@@ -50,7 +50,7 @@ def enforce(lab: Lab, text: str) -> Expression:
         issuers=lab.rules.issuers,
         rules=[RuleScript("rule", "block", tuple(code.constants), code.expression, 418)],
         reads_certificate=expression.reads_certificate,
-        forward_xfcc=True,
+        forward=["xfcc"],
         runtime=RUNTIME,
         mounted=lab.site.placement.rules_file,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from mtls_operator.api import names
 from mtls_operator.api.conditions import Condition, conditions_of, merge_conditions, ready
@@ -18,6 +18,7 @@ from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.api.secret import Secret
 from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.envoy import (
+    Forwarded,
     IssuerTrust,
     ProxyConfig,
     ScriptError,
@@ -39,6 +40,12 @@ from mtls_operator.rules import RUNTIME
 
 #: A ConfigMap holds at most 1 MiB; some of it is metadata.
 CONFIG_BYTES = 1000 * 1024
+
+_FORWARDED: Final[Mapping[ForwardedHeader, Forwarded]] = {
+    ForwardedHeader.X_FORWARDED_CLIENT_CERT: "xfcc",
+    ForwardedHeader.RFC9440: "rfc9440",
+    ForwardedHeader.CLOUDFLARE: "cloudflare",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,6 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
         protocol=host.protocol.value,
         min_tls=host.min_tls.value,
         max_connection_age=int(host.max_age.total_seconds()),
-        forward_xfcc=ForwardedHeader.X_FORWARDED_CLIENT_CERT in host.forwarded_headers,
         discovery_host=discovery.host,
         discovery_port=discovery.port,
         discovery_server_name=discovery.host,
@@ -147,7 +153,7 @@ def _script(host: Host, rules: HostRules, trust: Trust | None, *, epoch: int) ->
         issuers=issuers,
         rules=rules.scripts,
         reads_certificate=rules.reads_certificate,
-        forward_xfcc=ForwardedHeader.X_FORWARDED_CLIENT_CERT in host.forwarded_headers,
+        forward=[_FORWARDED[header] for header in host.forwarded_headers],
         runtime=RUNTIME,
     )
 

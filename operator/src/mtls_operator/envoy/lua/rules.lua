@@ -2,12 +2,11 @@
 --
 -- The decision is the filter state "mtls.decision". "allow" is set by the very last statement: whatever fails
 -- before leaves it unset, and the gate behind this filter denies. Nothing after handle:respond() runs.
-local config, rules, facts_of, paths = ...
+local config, rules, facts_of, paths, forward = ...
 
 local READY = "/.mtls/ready"
 local JSON = "application/json"
 local DENIED = '{"error":"client certificate required"}\n'
-local XFCC = "x-forwarded-client-cert"
 
 -- The kubelet asks by address and without a server name. It is told that this script runs; the application is
 -- not asked.
@@ -145,9 +144,6 @@ return function(handle)
     query = query,
   }
   judge(request)
-  if not config.forward_certificate or not request.verified or request.revoked or request.unknown then
-    headers:remove(XFCC)
-  end
   if request.unknown and config.reads_certificate then
     refuse(handle, info, "unknown", "403", DENIED)
   end
@@ -161,5 +157,6 @@ return function(handle)
     local headers_of_answer = { [":status"] = rule.status, ["content-type"] = rule.content_type or JSON }
     handle:respond(headers_of_answer, rule.body or DENIED)
   end
+  forward(request)
   info:filterState():set("mtls.decision", "envoy.string", "allow")
 end
