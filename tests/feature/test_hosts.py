@@ -304,6 +304,20 @@ async def test_a_host_that_does_not_trust_the_managed_ca_lists_no_issuer(lab: La
     assert "clientCAs" not in lab.status(Kind.HOST, "api") or lab.status(Kind.HOST, "api")["clientCAs"] == []
 
 
+async def test_what_is_forwarded_changes_with_the_pushed_script_and_not_with_the_listener(lab: Lab) -> None:
+    await _in_force(lab)
+    before = lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, CONFIG)["data"]
+    assert '["xfcc"] = true' in before[names.RULES_KEY]
+    lab.cluster.edit(Kind.HOST, NAMESPACE, "api", {"spec": {"forwardedHeaders": ["RFC9440", "Cloudflare"]}})
+    await lab.settle()
+    after = lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, CONFIG)["data"]
+    assert {key for key in before if before[key] != after[key]} == {names.RULES_KEY}
+    pushed = lab.process.discovery.published[Scope(NAMESPACE, "api"), names.RULES_FILTER].text
+    assert pushed == after[names.RULES_KEY]
+    for family, wanted in (("xfcc", "false"), ("rfc9440", "true"), ("cloudflare", "true")):
+        assert f'["{family}"] = {wanted}' in pushed
+
+
 async def test_a_configuration_of_that_name_that_is_not_ours_is_left_alone(lab: Lab) -> None:
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": NAMESPACE, "name": CONFIG}}
     labels = {names.MANAGED_BY_LABEL: names.MANAGED_BY}

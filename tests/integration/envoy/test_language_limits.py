@@ -29,7 +29,7 @@ def enforce(lab: Lab, texts: Sequence[str], lists: Mapping[str, NamedList] | Non
         issuers=lab.rules.issuers,
         rules=rules,
         reads_certificate=False,
-        forward_xfcc=True,
+        forward=["xfcc"],
         runtime=RUNTIME,
         mounted=lab.site.placement.rules_file,
     )

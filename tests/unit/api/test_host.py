@@ -53,7 +53,7 @@ def test_every_field_is_read() -> None:
             workload={"port": 9000, "protocol": "HTTP2"},
             tls={"secretName": "api-tls", "minVersion": "1.3"},
             clientCAs={"managed": False},
-            forwardedHeaders=[],
+            forwardedHeaders=["Cloudflare", "XForwardedClientCert", "RFC9440"],
             clientAddress={"from": "Connection"},
             connections={"maxAge": "10m"},
             isolation={"networkPolicy": True, "allowedPorts": [9090]},
@@ -68,7 +68,11 @@ def test_every_field_is_read() -> None:
         tls_secret_name="api-tls",
         min_tls=TlsVersion.V1_3,
         managed_ca=False,
-        forwarded_headers=(),
+        forwarded_headers=(
+            ForwardedHeader.CLOUDFLARE,
+            ForwardedHeader.X_FORWARDED_CLIENT_CERT,
+            ForwardedHeader.RFC9440,
+        ),
         max_age=timedelta(minutes=10),
         network_policy=True,
         allowed_ports=(9090,),
@@ -99,11 +103,21 @@ def test_authorities_that_are_not_built_yet_are_refused_and_not_ignored(field: s
     assert "not supported yet" in refused.message
 
 
-@pytest.mark.parametrize("header", ["RFC9440", "Cloudflare"])
-def test_headers_that_are_not_built_yet_are_refused(header: str) -> None:
-    refused = refusal(forwardedHeaders=["XForwardedClientCert", header])
-    assert refused.path == "spec.forwardedHeaders[1]"
-    assert "not supported yet" in refused.message
+@pytest.mark.parametrize(
+    ("headers", "path"),
+    [
+        (["X-Client"], "spec.forwardedHeaders[0]"),
+        (["RFC9440", "client-cert"], "spec.forwardedHeaders[1]"),
+        (["RFC9440", "Cloudflare", "RFC9440"], "spec.forwardedHeaders"),
+        ("RFC9440", "spec.forwardedHeaders"),
+    ],
+)
+def test_headers_that_do_not_exist_or_come_twice_are_refused(headers: object, path: str) -> None:
+    assert refusal(forwardedHeaders=headers).path == path
+
+
+def test_an_empty_list_forwards_nothing_and_is_not_the_default() -> None:
+    assert parse_host(body(forwardedHeaders=[])).forwarded_headers == ()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def script(*rules: RuleScript) -> str:
         issuers=[],
         rules=rules,
         reads_certificate=False,
-        forward_xfcc=False,
+        forward=[],
         runtime="return {}",
     )
     check_script(text)

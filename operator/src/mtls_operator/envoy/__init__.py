@@ -10,7 +10,7 @@ from mtls_operator.envoy.document import version_of
 from mtls_operator.envoy.host_files import host_files
 from mtls_operator.envoy.listener import listener
 from mtls_operator.envoy.revocation_script import IssuerRevocations, revocation_script
-from mtls_operator.envoy.rules_script import Action, IssuerTrust, RuleScript, rules_script
+from mtls_operator.envoy.rules_script import Action, Forwarded, IssuerTrust, RuleScript, rules_script
 from mtls_operator.envoy.script import ScriptError, check_script, epoch_of, script_version
 from mtls_operator.envoy.sds import client_ca_sds, identity_sds, operator_ca_sds, server_sds
 from mtls_operator.envoy.stats import STATS_QUERY, ProxyStats, ScriptStats, StatsError, parse_proxy_stats
@@ -19,6 +19,7 @@ __all__ = [
     "IN_POD",
     "STATS_QUERY",
     "Action",
+    "Forwarded",
     "IssuerRevocations",
     "IssuerTrust",
     "MinTls",

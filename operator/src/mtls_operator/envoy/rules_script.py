@@ -8,9 +8,9 @@ nothing of the language.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from mtls_operator.api import names
 from mtls_operator.envoy.config import IN_POD
@@ -19,11 +19,14 @@ from mtls_operator.envoy.script import COMPILED, ScriptError, assemble, call
 from mtls_operator.envoy.sharing import Shared
 
 Action = Literal["block", "log", "skip"]
+#: Families of headers that tell the application about the certificate; the names that forward.lua knows.
+Forwarded = Literal["xfcc", "rfc9440", "cloudflare"]
 
 DEFAULT_STATUS: Final = 403
 DEFAULT_CONTENT_TYPE: Final = "application/json"
 _STATUS: Final = range(400, 500)
 _ACTIONS: Final = frozenset({"block", "log", "skip"})
+_FORWARDED: Final[tuple[Forwarded, ...]] = get_args(Forwarded)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 #: A header value without line ends or other control characters (RFC 9110, 5.5).
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]+")
@@ -71,28 +74,31 @@ def rules_script(  # noqa: PLR0913 - keyword-only, and each is a part of the tex
     issuers: Sequence[IssuerTrust],
     rules: Sequence[RuleScript],
     reads_certificate: bool,
-    forward_xfcc: bool,
+    forward: Collection[Forwarded],
     runtime: str,
     mounted: str = IN_POD.rules_file,
 ) -> str:
     """Return the rules script of a host.
 
     ``rules`` are in the order of evaluation. ``reads_certificate``: some rule reads a certificate field, so a
-    presented certificate of unknown state is refused. ``runtime``: Lua text that returns the table ``rt``.
+    presented certificate of unknown state is refused. ``forward``: what the application is told about a good
+    certificate. ``runtime``: Lua text that returns the table ``rt``.
 
     Raises:
-        ScriptError: a digest, status, content type or epoch is not one.
+        ScriptError: a digest, status, content type, epoch or family of headers is not one.
     """
-    certificate = call("certificate", call("sha1"))
     body = "\n".join(
         [
             f"local rt = (function()\n{COMPILED}\n{runtime.rstrip()}\nend)()",
-            f"local config = {_config(hostnames, issuers, reads_certificate, forward_xfcc)}",
+            f"local config = {_config(hostnames, issuers, reads_certificate)}",
             *_rules(rules),
             f"local rules_for = {call('candidates', 'rules')}",
-            f"local facts_of = {call('facts', call('address'), call('collections'), certificate)}",
+            f"local certificates = {call('certificate', call('sha1'))}",
+            f"local facts_of = {call('facts', call('address'), call('collections'), 'certificates')}",
             f"local answer, record = {call('answer')}, {call('record', str(epoch))}",
-            f"local decide = {call('rules', 'config', 'rules_for', 'facts_of', call('path'), 'answer', 'record')}",
+            f"local wanted = {_wanted(forward)}",
+            f"local forward = {call('forward', 'wanted', 'config.issuers', 'certificates', call('sha256'))}",
+            f"local decide = {call('rules', 'config', 'rules_for', 'facts_of', call('path'), 'answer', 'record', 'forward')}",
         ]
     )
     return assemble(names.RULES_FILTER, epoch=epoch, mounted=mounted, body=body)
@@ -102,7 +108,6 @@ def _config(
     hostnames: Sequence[str],
     issuers: Sequence[IssuerTrust],
     reads_certificate: bool,  # noqa: FBT001 - private, passed on as it came
-    forward_xfcc: bool,  # noqa: FBT001 - private, passed on as it came
 ) -> str:
     lowered = {name.lower() for name in hostnames}
     wildcards = {name.removeprefix("*.") for name in lowered if name.startswith("*.")}
@@ -115,9 +120,15 @@ def _config(
             ("wildcard", _set(wildcards)),
             ("issuers", lua_table(trust.items())),
             ("reads_certificate", lua_bool(reads_certificate)),
-            ("forward_certificate", lua_bool(forward_xfcc)),
         ]
     )
+
+
+def _wanted(forward: Collection[Forwarded]) -> str:
+    for family in forward:
+        if family not in _FORWARDED:
+            raise ScriptError(f"{family} is no family of forwarded headers")
+    return lua_table((family, lua_bool(family in forward)) for family in _FORWARDED)
 
 
 def _set(members: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from mtls_operator.api import names
 from mtls_operator.api.conditions import Condition, conditions_of, merge_conditions, ready
@@ -19,6 +19,7 @@ from mtls_operator.api.rule import Rule
 from mtls_operator.api.secret import Secret
 from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.envoy import (
+    Forwarded,
     IssuerTrust,
     ProxyConfig,
     ScriptError,
@@ -43,6 +44,12 @@ from mtls_operator.rules import RUNTIME
 CONFIG_BYTES = 1000 * 1024
 #: What the schema lets ``status.rules`` hold; ``status.ruleCount`` counts all.
 SHOWN_RULES = 1000
+
+_FORWARDED: Final[Mapping[ForwardedHeader, Forwarded]] = {
+    ForwardedHeader.X_FORWARDED_CLIENT_CERT: "xfcc",
+    ForwardedHeader.RFC9440: "rfc9440",
+    ForwardedHeader.CLOUDFLARE: "cloudflare",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,6 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
         protocol=host.protocol.value,
         min_tls=host.min_tls.value,
         max_connection_age=int(host.max_age.total_seconds()),
-        forward_xfcc=ForwardedHeader.X_FORWARDED_CLIENT_CERT in host.forwarded_headers,
         discovery_host=discovery.host,
         discovery_port=discovery.port,
         discovery_server_name=discovery.host,
@@ -155,7 +161,7 @@ def _script(host: Host, rules: HostRules, trusts: Sequence[Trust], *, epoch: int
         issuers=issuers,
         rules=rules.scripts,
         reads_certificate=rules.reads_certificate,
-        forward_xfcc=ForwardedHeader.X_FORWARDED_CLIENT_CERT in host.forwarded_headers,
+        forward=[_FORWARDED[header] for header in host.forwarded_headers],
         runtime=RUNTIME,
     )
 

@@ -2,11 +2,10 @@
 --
 -- The decision is the filter state "mtls.decision". "allow" is set by the very last statement: whatever fails
 -- before leaves it unset, and the gate behind this filter denies. Nothing after handle:respond() runs.
-local config, rules_for, facts_of, paths, answer, record = ...
+local config, rules_for, facts_of, paths, answer, record, forward = ...
 
 local READY = "/.mtls/ready"
 local DENIED = "client certificate required"
-local XFCC = "x-forwarded-client-cert"
 
 -- The kubelet asks by address and without a server name. It is told that this script runs; the application is
 -- not asked.
@@ -114,9 +113,6 @@ return function(handle)
   request.ssl = info:downstreamSslConnection()
   request.host, request.path, request.query = host, path, query
   judge(request)
-  if not config.forward_certificate or not request.verified or request.revoked or request.unknown then
-    headers:remove(XFCC)
-  end
   if request.unknown and config.reads_certificate then
     refuse(request, "unknown", "403", DENIED)
   end
@@ -129,5 +125,6 @@ return function(handle)
   if rule ~= nil and rule.action == "block" then
     handle:respond(answer(headers, rule.status, DENIED, rule.own))
   end
+  forward(request)
   info:filterState():set("mtls.decision", "envoy.string", "allow")
 end
