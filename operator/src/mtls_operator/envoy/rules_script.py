@@ -27,6 +27,8 @@ DEFAULT_CONTENT_TYPE: Final = "application/json"
 _STATUS: Final = range(400, 500)
 _ACTIONS: Final = frozenset({"block", "log", "skip"})
 _FORWARDED: Final[tuple[Forwarded, ...]] = get_args(Forwarded)
+#: What rules.lua takes, in its order: locals of the script.
+_ARGUMENTS: Final = ("config", "rules_for", "facts_of", "paths", "answer", "record", "forward")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 #: A header value without line ends or other control characters (RFC 9110, 5.5).
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]+")
@@ -98,7 +100,8 @@ def rules_script(  # noqa: PLR0913 - keyword-only, and each is a part of the tex
             f"local answer, record = {call('answer')}, {call('record', str(epoch))}",
             f"local wanted = {_wanted(forward)}",
             f"local forward = {call('forward', 'wanted', 'config.issuers', 'certificates', call('sha256'))}",
-            f"local decide = {call('rules', 'config', 'rules_for', 'facts_of', call('path'), 'answer', 'record', 'forward')}",
+            f"local paths = {call('path')}",
+            f"local decide = {call('rules', *_ARGUMENTS)}",
         ]
     )
     return assemble(names.RULES_FILTER, epoch=epoch, mounted=mounted, body=body)
