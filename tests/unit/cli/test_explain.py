@@ -55,7 +55,7 @@ def test_a_revoked_certificate_of_the_quickstart_is_refused_and_the_reason_is_sa
         "refused with status 403: rule admin matches, and blocks",
         f"  because {CERTIFICATE}revoked is true",
         '      and http.request.uri.path in {"/admin"} is true (it is "/admin")',
-        '  the client gets application/json: {"error":"client certificate required"}',
+        '  the client gets the default answer: "client certificate required" and an id, in JSON or text as it accepts',
     ]
 
 

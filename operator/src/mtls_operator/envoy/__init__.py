@@ -7,6 +7,7 @@ bitmaps and compiled expressions come in), and does not start Envoy.
 from mtls_operator.envoy.bootstrap import bootstrap
 from mtls_operator.envoy.config import IN_POD, MinTls, Placement, Protocol, ProxyConfig
 from mtls_operator.envoy.document import version_of
+from mtls_operator.envoy.headers import REMOVED_HEADERS
 from mtls_operator.envoy.host_files import host_files
 from mtls_operator.envoy.listener import listener
 from mtls_operator.envoy.revocation_script import IssuerRevocations, revocation_script
@@ -17,6 +18,7 @@ from mtls_operator.envoy.stats import STATS_QUERY, ProxyStats, ScriptStats, Stat
 
 __all__ = [
     "IN_POD",
+    "REMOVED_HEADERS",
     "STATS_QUERY",
     "Action",
     "Forwarded",

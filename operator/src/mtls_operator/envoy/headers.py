@@ -46,7 +46,15 @@ def trailer_filter() -> Json:
 
 
 def _removals() -> list[Json]:
+    return [{"remove_on_match": {"key_matcher": {"safe_regex": {"regex": REMOVED_HEADERS}}}}]
+
+
+def _pattern() -> str:
     # Names are lower-case here, over every protocol, and a regular expression must match the whole of one.
     names = [name.replace("-", _ANY) for name in (*_CERTIFICATE_NAMES, *_PATH_NAMES)]
     prefixed = [prefix.replace("-", _ANY) + _ANY + "*" for prefix in _CERTIFICATE_PREFIXES]
-    return [{"remove_on_match": {"key_matcher": {"safe_regex": {"regex": "|".join([*names, *prefixed])}}}}]
+    return "|".join([*names, *prefixed])
+
+
+#: Fits the whole of every name that is removed, in lower case.
+REMOVED_HEADERS: Final = _pattern()
