@@ -55,7 +55,7 @@ def test_a_revoked_certificate_of_the_quickstart_is_refused_and_the_reason_is_sa
         "refused with status 403: rule admin matches, and blocks",
         f"  because {CERTIFICATE}revoked is true",
         '      and http.request.uri.path in {"/admin"} is true (it is "/admin")',
-        '  the client gets the default answer: "client certificate required" and an id, in JSON or text as it accepts',
+        '  the client gets application/json: {"error":"client certificate required"}',
     ]
 
 
@@ -148,6 +148,13 @@ def test_the_answer_of_the_rule_is_shown(tmp_path: Path) -> None:
 
 
 # Which host
+
+
+def test_an_answer_that_the_rule_leaves_to_the_proxy_is_named(tmp_path: Path) -> None:
+    bodies = [builders.host(), builders.rule()]
+    ended = explained(tmp_path, bodies, "--path", "/admin", "--no-cert", form="text")
+    assert 'the client gets the default answer: "client certificate required" and an id' in ended.out
+    assert "body" not in decision(explained(tmp_path, bodies, "--path", "/admin", "--no-cert"))
 
 
 def test_rules_of_other_hosts_do_not_apply(tmp_path: Path) -> None:
