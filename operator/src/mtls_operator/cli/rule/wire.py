@@ -127,7 +127,7 @@ def _sent(request: Mapping[str, object], client: str | None) -> Sent | None:
             return None
         texts[name] = value
     headers = _lines(request.get("http.request.headers", {}))
-    if headers is None:
+    if headers is None or "?" in texts["http.request.uri.path"]:
         return None
     query = texts["http.request.uri.query"]
     return Sent(
