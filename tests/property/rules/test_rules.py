@@ -30,13 +30,13 @@ def test_generated_lua_agrees_with_the_reference(
     assert machine.run(to_lua(expression), request, lists) is evaluate(expression, request, lists=lists)
 
 
-@given(text=expressions, request=requests)
+@given(text=expressions, request=requests, lists=lists_held)
 @rules
 def test_what_holds_for_a_request_is_never_kept_from_it_by_its_guard(
-    text: str, request: dict[str, object]
+    text: str, request: dict[str, object], lists: dict[str, NamedList]
 ) -> None:
-    expression = parse(text, limits=GENERATED_LIMITS)
-    assert admits(to_lua(expression).guard, request) or not evaluate(expression, request)
+    expression = parse(text, limits=GENERATED_LIMITS, lists=SHAPES)
+    assert admits(to_lua(expression).guard, request) or not evaluate(expression, request, lists=lists)
 
 
 @given(text=expressions)

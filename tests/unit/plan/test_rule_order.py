@@ -38,7 +38,7 @@ def test_rules_of_equal_priority_are_evaluated_in_the_order_of_their_names() -> 
 def test_the_order_does_not_depend_on_the_order_of_arrival(data: st.DataObject) -> None:
     rules = [rule(f"r{number}", priority=number % 3) for number in range(9)]
     shuffled = data.draw(st.permutations(rules))
-    assert order(rules_for("api", shuffled, {})) == order(rules_for("api", rules, {}, {}))
+    assert order(rules_for("api", shuffled, {}, {})) == order(rules_for("api", rules, {}, {}))
 
 
 def test_the_action_does_not_change_the_order() -> None:
