@@ -89,15 +89,16 @@ def test_every_field_is_read() -> None:
     )
 
 
-@pytest.mark.parametrize("field", ["request", "keystore", "renewal"])
+@pytest.mark.parametrize("field", ["request", "keystore"])
 def test_fields_that_are_not_built_yet_are_refused_and_not_ignored(field: str) -> None:
     refused = refusal(**{field: {}})
     assert refused.path == f"spec.{field}"
     assert "not supported yet" in refused.message
 
 
-def test_a_kept_key_is_refused_and_not_ignored() -> None:
-    assert refusal(privateKey={"rotationPolicy": "Never"}).path == "spec.privateKey.rotationPolicy"
+def test_a_window_of_renewal_as_long_as_the_validity_is_refused() -> None:
+    refused = refusal(validity="30d", renewal={"before": "720h"})
+    assert refused.path == "spec.renewal.before"
 
 
 def test_a_certificate_that_names_nobody_is_refused() -> None:
