@@ -11,7 +11,7 @@ import random
 from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,6 +27,7 @@ from mtls_operator.controller.dispatch import Dispatch
 from mtls_operator.controller.handlers import WATCHED
 from mtls_operator.controller.host import HostReconciler
 from mtls_operator.controller.keys import Key
+from mtls_operator.controller.keystores import KeystoreMaker
 from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.queue import WorkQueue
@@ -181,6 +182,7 @@ class Process:
     authorities: Authorities
     hosts: HostReconciler
     serving: ServingCertificates
+    keystores: KeystoreMaker
     workers: Workers
     metrics: StrictMetrics
     feed: Feed
@@ -244,6 +246,7 @@ class Lab:
     processes: list[Process] = field(default_factory=list)
     old_page: Body = field(default_factory=dict)
     webhook_is_there: bool = True
+    settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster(now=self.now)
@@ -270,7 +273,7 @@ class Lab:
         loop = asyncio.get_running_loop()
         queue: WorkQueue[Key] = WorkQueue(clock=loop.time, interval_of=interval_of)
         context = Context(
-            settings=Settings(webhook_configuration=""),
+            settings=replace(self.settings, webhook_configuration=""),
             cluster=client,
             world=World(),
             queue=queue,
@@ -288,8 +291,11 @@ class Lab:
         dispatch = Dispatch(context, authorities, discovery, unchecked)  # type: ignore[arg-type]  # the part that it uses
         serving = ServingCertificates(context)
         hosts = HostReconciler(context, authorities, serving, Watches(), StatusPort(self))  # type: ignore[arg-type]
+        keystores = KeystoreMaker(context, Watches())
         metrics = StrictMetrics()
-        workers = Workers(queue, _reconcilers(context, authorities, own, hosts), metrics, self.workers)
+        workers = Workers(
+            queue, _reconcilers(context, authorities, own, hosts, keystores), metrics, self.workers
+        )
         process = Process(
             lab=self,
             client=client,
@@ -299,6 +305,7 @@ class Lab:
             authorities=authorities,
             hosts=hosts,
             serving=serving,
+            keystores=keystores,
             workers=workers,
             metrics=metrics,
             feed=Feed(lambda *event: process.deliver(*event), self.delays),  # noqa: PLW0108 - not bound yet
@@ -381,6 +388,10 @@ class Lab:
         """Do what the watch of a user's own Secret does."""
         self.process.serving.source_changed(NAMESPACE, secret)
         self.process.context.queue.add(keys.host(NAMESPACE, host))
+
+    def password_changed(self, secret: str) -> None:
+        """Do what the watch of the Secret with a keystore's password does."""
+        self.process.keystores.changed(NAMESPACE, secret)
 
     # What is there
 

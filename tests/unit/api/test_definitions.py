@@ -17,6 +17,7 @@ from mtls_operator.api.certificate import (
     CertificateState,
     DeletionPolicy,
     KeyAlgorithm,
+    RenewalPolicy,
     RevocationReason,
     RotationPolicy,
     parse_certificate,
@@ -24,6 +25,7 @@ from mtls_operator.api.certificate import (
 from mtls_operator.api.duration import DURATION_PATTERN
 from mtls_operator.api.fields import TextRule
 from mtls_operator.api.host import AddressSource, ForwardedHeader, TlsVersion, WorkloadProtocol, parse_host
+from mtls_operator.api.keystore import KeystoreProfile
 from mtls_operator.api.rule import RuleAction, parse_rule
 
 CRDS = Path(__file__).parents[3] / "crds"
@@ -130,6 +132,8 @@ def test_the_parser_has_the_defaults_of_the_schema(
         ("mtlshosts", "status.rules.[].action", RuleAction),
         ("clientcertificates", "spec.privateKey.algorithm", KeyAlgorithm),
         ("clientcertificates", "spec.privateKey.rotationPolicy", RotationPolicy),
+        ("clientcertificates", "spec.renewal.policy", RenewalPolicy),
+        ("clientcertificates", "spec.keystore.pkcs12.profile", KeystoreProfile),
         ("clientcertificates", "spec.revocationReason", RevocationReason),
         ("clientcertificates", "spec.deletionPolicy", DeletionPolicy),
         ("clientcertificates", "status.state", CertificateState),
@@ -155,6 +159,8 @@ def test_an_enumeration_has_the_same_members(plural: str, path: str, enum: type[
         ("clientcertificates", "spec.uris.[]", limits.URI),
         ("clientcertificates", "spec.emails.[]", limits.EMAIL),
         ("clientcertificates", "spec.secretName", limits.SECRET_NAME),
+        ("clientcertificates", "spec.keystore.pkcs12.passwordSecretRef.name", limits.SECRET_NAME),
+        ("clientcertificates", "spec.keystore.pkcs12.passwordSecretRef.key", limits.SECRET_KEY),
         ("mtlsrules", "spec.match.paths.[]", limits.PATH),
         ("mtlsrules", "spec.match.pathPrefixes.[]", limits.PATH_PREFIX),
         ("mtlsrules", "spec.match.hostnames.[]", limits.EXACT_HOSTNAME),
@@ -200,6 +206,7 @@ def test_a_reference_to_a_host_is_as_long_as_a_host_name_can_be() -> None:
         ("clientcertificates", "spec.emails", {"maxItems": limits.ALTERNATIVE_NAMES}),
         ("clientcertificates", "spec.ipAddresses", {"maxItems": limits.ALTERNATIVE_NAMES}),
         ("clientcertificates", "spec.ipAddresses.[]", {"maxLength": limits.IP_ADDRESS.max_length}),
+        ("clientcertificates", "spec.request", {"minLength": 1, "maxLength": limits.REQUEST.max_length}),
         ("mtlsrules", "spec.hostRefs", {"maxItems": limits.HOST_REFS}),
         ("mtlsrules", "spec.match.paths", {"maxItems": limits.MATCH_ITEMS}),
         ("mtlsrules", "spec.match.pathPrefixes", {"maxItems": limits.MATCH_ITEMS}),
@@ -226,6 +233,18 @@ def test_a_duration_has_the_pattern_that_the_parser_reads(plural: str, path: str
     node = schema(plural, path)
     assert node["minLength"] == len("0s")
     assert all(DURATION_PATTERN in rule["rule"] for rule in node["x-kubernetes-validations"])
+
+
+def test_a_private_key_in_the_place_of_a_request_is_refused_by_both() -> None:
+    (rule,) = schema("clientcertificates", "spec.request")["x-kubernetes-validations"]
+    assert rule["rule"] == f"!self.contains('{limits.REQUEST.refused}')"
+    assert rule["message"] == f"request must be {limits.REQUEST.wanted}"
+
+
+def test_the_name_of_an_object_with_a_request_has_the_same_bound() -> None:
+    rules = [rule["rule"] for rule in schema("clientcertificates")["x-kubernetes-validations"]]
+    wanted = f"!has(self.spec.request) || self.metadata.name.size() <= {limits.REQUEST_NAME_LENGTH}"
+    assert wanted in rules
 
 
 def test_the_ports_of_the_proxy_are_reserved_in_both_places() -> None:

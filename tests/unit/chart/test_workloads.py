@@ -127,7 +127,9 @@ def test_images_can_be_replaced_and_pinned_by_digest(render: Render) -> None:
 
 def test_the_operator_understands_every_variable_that_the_chart_sets(render: Render) -> None:
     rendered = render(
-        "--set", "clusterDomain=cluster.example,log.format=console,log.level=debug", namespace="security"
+        *("--set", "clusterDomain=cluster.example,log.format=console,log.level=debug"),
+        *("--set", "rotation.reissueSeconds=86400,quota.maxCertificates=2000000"),
+        namespace="security",
     )
     environment = rendered.environment(OPERATOR)
     known = {f"MTLS_{field.upper()}" for field in operator_settings.Settings.__dataclass_fields__}
@@ -138,7 +140,21 @@ def test_the_operator_understands_every_variable_that_the_chart_sets(render: Ren
         cluster_domain="cluster.example",
         log_format="console",
         log_level="debug",
+        reissue_seconds=86_400,
+        max_certificates=2_000_000,
     )
+
+
+def test_without_a_quota_there_is_none_and_nought_is_one(chart: Rendered, render: Render) -> None:
+    assert "MTLS_MAX_CERTIFICATES" not in chart.environment(OPERATOR)
+    assert operator_settings.Settings().max_certificates is None
+    rendered = render("--set", "quota.maxCertificates=0")
+    assert operator_settings.from_environ(rendered.environment(OPERATOR)).max_certificates == 0
+
+
+def test_certificates_are_issued_anew_within_the_time_of_the_operators_own_default(chart: Rendered) -> None:
+    read = operator_settings.from_environ(chart.environment(OPERATOR))
+    assert read.reissue_seconds == operator_settings.Settings().reissue_seconds
 
 
 def test_the_operator_learns_its_namespace_from_its_pod(chart: Rendered) -> None:

@@ -49,6 +49,22 @@ SECRET_NAME: Final = TextRule(
     refused=r"^mtls-",
 )
 
+#: Key of a Secret's data (https://kubernetes.io/docs/concepts/configuration/secret/).
+SECRET_KEY: Final = TextRule(
+    pattern=r"^[-._a-zA-Z0-9]+$",
+    max_length=253,
+    wanted="a key of a Secret: letters, digits, hyphens, dots and underscores",
+)
+#: A PEM signing request. A private key in it would stand in the object, where everybody who may see it reads it.
+REQUEST: Final = TextRule(
+    pattern=r"^(?s:.+)$",
+    max_length=32_768,
+    wanted="a PEM CERTIFICATE REQUEST alone: a private key does not belong into this object, make a new key",
+    refused="PRIVATE KEY-----",
+)
+#: What is issued for a request stands in a ConfigMap with a prefix before this name.
+REQUEST_NAME_LENGTH: Final = 236
+
 #: X.520 upper bounds. No control characters, no blank at either end: such names look like others in logs.
 _NAME_PATTERN: Final = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
 _NAME_WANTED: Final = "a name without control characters and without blanks at its ends"

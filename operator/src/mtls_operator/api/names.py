@@ -38,6 +38,8 @@ NAMESPACE_UID_LABEL: Final = f"{GROUP}/namespace-uid"
 
 #: On the Secret of a ClientCertificate: digest of what its certificate was issued for.
 ISSUED_FOR_ANNOTATION: Final = f"{GROUP}/issued-for"
+#: On the Secret of a ClientCertificate: digest of what its keystores were made of.
+KEYSTORE_ANNOTATION: Final = f"{GROUP}/keystore"
 #: On the Secret of a managed CA: where it stands (see ``plan.authority.Phase``); missing: it is the active one.
 PHASE_ANNOTATION: Final = f"{GROUP}/phase"
 #: On the Secret of a managed CA, set by an administrator: rotate now. ``compromised`` drops this CA at once.
@@ -76,6 +78,9 @@ CRL_KEY: Final = "ca.crl"
 CA_KEY: Final = "ca.crt"
 TLS_CERT_KEY: Final = "tls.crt"
 TLS_KEY_KEY: Final = "tls.key"
+PKCS12_KEY: Final = "keystore.p12"
+PASSWORD_KEY: Final = "keystore-password"  # noqa: S105 - the name of a key
+COMBINED_KEY: Final = "combined.pem"
 
 #: Where the sidecar mounts them.
 HOST_MOUNT: Final = "/etc/mtls/host"
@@ -95,6 +100,11 @@ READY_PATH: Final = "/.mtls/ready"
 def host_config(host: str) -> str:
     """Return the name of the ConfigMap with the generated configuration of one host."""
     return f"mtls-host-{host}"
+
+
+def certificate_config(certificate: str) -> str:
+    """Return the name of the ConfigMap with what was issued for the request of a ClientCertificate."""
+    return f"mtls-certificate-{certificate}"
 
 
 def server_secret(host: str) -> str:

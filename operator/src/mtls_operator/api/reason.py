@@ -33,6 +33,7 @@ class Reason(StrEnum):
     READY = "Ready"
     RENEWAL_FAILED = "RenewalFailed"
     RENEWED = "Renewed"
+    RENEWAL_REQUIRED = "RenewalRequired"
     # On the way, or not known.
     PENDING = "Pending"
     REVOCATION_PENDING = "RevocationPending"
@@ -46,6 +47,10 @@ class Reason(StrEnum):
     HOST_NOT_FOUND = "HostNotFound"
     HOST_NOT_READY = "HostNotReady"
     RESTORE_REFUSED = "RestoreRefused"
+    # What may be issued in the namespace.
+    POLICY_VIOLATION = "PolicyViolation"
+    INVALID_POLICY = "InvalidPolicy"
+    QUOTA_EXCEEDED = "QuotaExceeded"
     # What it refers to is missing or not usable.
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a word for users
     INVALID_SECRET = "InvalidSecret"  # noqa: S105 - a word for users

@@ -16,6 +16,7 @@ from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.reason import Reason
 from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind, NotFoundError
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken
@@ -33,7 +34,6 @@ from mtls_operator.pki import (
 )
 from mtls_operator.plan.authority import (
     AUTHORITY_LIFETIME,
-    CERTIFICATE_ROLE,
     INDEX_BLOCK,
     AuthorityUnusableError,
     Phase,
@@ -187,12 +187,10 @@ class Authorities:
     def _given_out(self, tenant: Tenant) -> int:
         """Return the first index above all that are known to have been given out."""
         indices = [index_of(number) for number in map(parse_serial, tenant.ledger) if has_index(number)]
-        for secret in self.context.world.written[Kind.SECRET].of(tenant.namespace).values():
-            if secret.role != CERTIFICATE_ROLE or not any(
-                is_issued_by(stored.authority, secret.certificate) for stored in tenant.generations
-            ):
+        for written in issued_in(self.context.world, tenant.namespace):
+            if not any(is_issued_by(stored.authority, written.certificate) for stored in tenant.generations):
                 continue
-            number = parse_serial(read_certificate(secret.certificate).serial)
+            number = parse_serial(read_certificate(written.certificate).serial)
             if has_index(number):
                 indices.append(index_of(number))
         return max(indices, default=-1) + 1

@@ -67,7 +67,7 @@ class Dispatch:
         elif kind is Kind.NAMESPACE:
             self._namespace_changed(name)
         else:
-            self._written_changed(kind, body, gone=gone)
+            self._written_changed(body, gone=gone)
 
     def list_seen(self, body: Mapping[str, Any]) -> None:
         """Take in a named list, and queue what uses it when it holds something else."""
@@ -183,7 +183,7 @@ class Dispatch:
             self._settling.add(namespace)
             asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._settle, namespace)
 
-    def _written_changed(self, kind: Kind, body: Mapping[str, Any], *, gone: bool) -> None:
+    def _written_changed(self, body: Mapping[str, Any], *, gone: bool) -> None:
         """Queue the owner of something that we wrote: an edit or a deletion is mended by its reconciler."""
         metadata = body["metadata"]
         labels = metadata.get("labels") or {}
@@ -206,8 +206,8 @@ class Dispatch:
             queue.add(keys.INTERNAL)
         elif role in ("bundle", "revocation", "proxy"):
             queue.add(keys.authority(namespace))
-        elif role in ("host", "server", "certificate"):
-            self._owner_changed(kind, namespace, metadata)
+        else:  # also where a label of ours was edited: it is put back
+            self._owner_changed(namespace, metadata)
 
     def _foreign(self, namespace: str, metadata: Mapping[str, Any]) -> bool:
         """Say whether the Secret of a CA was written by somebody else since we read or wrote it."""
@@ -225,9 +225,9 @@ class Dispatch:
             return False
         return int(version) > int(held.body["metadata"]["resourceVersion"])
 
-    def _owner_changed(self, kind: Kind, namespace: str, metadata: Mapping[str, Any]) -> None:
+    def _owner_changed(self, namespace: str, metadata: Mapping[str, Any]) -> None:
         for owner in metadata.get("ownerReferences") or ():
-            if owner.get("kind") == names.CERTIFICATE_KIND and kind is Kind.SECRET:
+            if owner.get("kind") == names.CERTIFICATE_KIND:
                 self.context.queue.add(keys.certificate(namespace, owner["name"]))
             elif owner.get("kind") == names.HOST_KIND:
                 self.context.queue.add(keys.host(namespace, owner["name"]))

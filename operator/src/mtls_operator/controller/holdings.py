@@ -9,14 +9,36 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from mtls_operator.api import names
 from mtls_operator.api.certificate import ClientCertificate, DeletionPolicy, RevocationReason
 from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.cluster import Kind
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.controller.world import Broken, World
+from mtls_operator.controller.world import Broken, World, Written
 from mtls_operator.pki import PkiError, format_serial, has_index, index_of, parse_serial, read_certificate
 from mtls_operator.plan.authority import CERTIFICATE_ROLE
 from mtls_operator.plan.ledger import Entry, Holder, Record
+
+
+def place_of(certificate: ClientCertificate) -> tuple[Kind, str]:
+    """Return where a certificate is kept: with its key in its Secret, without one in a ConfigMap."""
+    if certificate.request is None:
+        return Kind.SECRET, certificate.secret_name
+    return Kind.CONFIG_MAP, names.certificate_config(certificate.meta.name)
+
+
+def written_of(world: World, certificate: ClientCertificate) -> Written | None:
+    """Return what is at a certificate's place, whoever it belongs to."""
+    kind, name = place_of(certificate)
+    return world.written[kind].get(certificate.meta.namespace, name)
+
+
+def issued_in(world: World, namespace: str) -> Iterator[Written]:
+    """Return everything in a namespace that is labelled as holding a client certificate."""
+    for kind in (Kind.SECRET, Kind.CONFIG_MAP):
+        for written in world.written[kind].of(namespace).values():
+            if written.role == CERTIFICATE_ROLE:
+                yield written
 
 
 def holders(world: World, tenant: Tenant) -> Iterator[Holder]:
@@ -62,7 +84,7 @@ def holder_of(world: World, tenant: Tenant, certificate: ClientCertificate | Bro
 
 def _current(world: World, certificate: ClientCertificate) -> str:
     """Return the serial number in the object's Secret; empty when there is none of its own."""
-    seen = world.written[Kind.SECRET].get(certificate.meta.namespace, certificate.secret_name)
+    seen = written_of(world, certificate)
     if seen is None or certificate.meta.uid not in seen.owners:
         return ""
     try:
@@ -108,10 +130,10 @@ def _serials(world: World, tenant: Tenant, certificate: ClientCertificate | Brok
     serial, end = str(certificate.status.get("serialNumber") or ""), _status_end(certificate)
     if serial and end is not None:
         found[serial] = end
-    for secret in world.written[Kind.SECRET].of(tenant.namespace).values():
-        if certificate.meta.uid in secret.owners and secret.role == CERTIFICATE_ROLE:
+    for written in issued_in(world, tenant.namespace):
+        if certificate.meta.uid in written.owners:
             try:
-                facts = read_certificate(secret.certificate)
+                facts = read_certificate(written.certificate)
             except PkiError:
                 continue
             found[facts.serial] = facts.not_after

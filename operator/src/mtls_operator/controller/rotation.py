@@ -16,10 +16,11 @@ from mtls_operator.cluster import Kind
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken
 from mtls_operator.pki import PkiError, read_certificate
-from mtls_operator.plan.authority import CERTIFICATE_ROLE, Phase
+from mtls_operator.plan.authority import Phase
 from mtls_operator.plan.rotation import (
     Confirmations,
     Move,
@@ -101,13 +102,12 @@ class Rotation:
             serial, end = certificate.status.get("serialNumber"), certificate.status.get("notAfter")
             if serial and end:
                 held[str(serial)] = parse_timestamp(str(end))
-        for secret in world.written[Kind.SECRET].of(tenant.namespace).values():
-            if secret.role == CERTIFICATE_ROLE:
-                try:
-                    facts = read_certificate(secret.certificate)
-                except PkiError:
-                    continue
-                held[facts.serial] = facts.not_after
+        for written in issued_in(world, tenant.namespace):
+            try:
+                facts = read_certificate(written.certificate)
+            except PkiError:
+                continue
+            held[facts.serial] = facts.not_after
         return held
 
     def _tell(self, tenant: Tenant, step: Step) -> None:

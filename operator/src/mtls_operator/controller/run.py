@@ -31,6 +31,7 @@ from mtls_operator.controller.host import HostReconciler
 from mtls_operator.controller.internal import SERVER_LIFETIME, Internal
 from mtls_operator.controller.issuer import Issuer
 from mtls_operator.controller.keys import Key, Topic
+from mtls_operator.controller.keystores import KeystoreMaker
 from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.queue import WorkQueue
@@ -41,6 +42,7 @@ from mtls_operator.controller.rule import RuleReconciler
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.unchecked import Unchecked
+from mtls_operator.controller.views import Views
 from mtls_operator.controller.workers import Reconcile, Workers, interval_of
 from mtls_operator.controller.world import World
 from mtls_operator.push import DiscoveryServer, Report, ServerCredentials
@@ -66,6 +68,7 @@ class Operator:
     metrics: Metrics
     watches: NamedWatches
     lists: LabelledWatch
+    passwords: NamedWatches
     status_port: ProxyStatus
     internal: Internal
     synced: bool = False
@@ -166,6 +169,9 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
     )
     # Before any rule is looked at: a rule whose list is not known yet would be refused.
     await lists.load()
+    keystores = KeystoreMaker(context)
+    passwords = NamedWatches(cluster, lambda target: keystores.changed(*target[1:]))
+    keystores.watches = passwords
     status_port = ProxyStatus()
     hosts = HostReconciler(context, authorities, serving, watches, status_port)
     metrics = Metrics()
@@ -176,23 +182,30 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
         dispatch=dispatch,
         workers=Workers(
             queue,
-            _reconcilers(context, authorities, own, hosts),
+            _reconcilers(context, authorities, own, hosts, keystores),
             metrics,
             settings.workers,
         ),
         metrics=metrics,
         watches=watches,
         lists=lists,
+        passwords=passwords,
         status_port=status_port,
         internal=own,
     )
 
 
 def _reconcilers(
-    context: Context, authorities: Authorities, own: Internal, hosts: HostReconciler
+    context: Context,
+    authorities: Authorities,
+    own: Internal,
+    hosts: HostReconciler,
+    keystores: KeystoreMaker,
 ) -> dict[Topic, Reconcile]:
     authority = AuthorityReconciler(context, authorities, own, Rotation(context, authorities))
-    certificate = CertificateReconciler(context, authorities, Issuer(context, authorities))
+    certificate = CertificateReconciler(
+        context, authorities, Issuer(context, authorities, keystores), Views(context, keystores)
+    )
     rule = RuleReconciler(context, hosts)
 
     async def rules(key: Key) -> float | None:
@@ -314,6 +327,7 @@ async def _stop(operator: Operator, health: HealthServer, parts: list[asyncio.Ta
     """Stop in the order in which nothing is lost: no new work, Events out, streams closed, connections closed."""
     await operator.workers.stop()
     await operator.watches.close()
+    await operator.passwords.close()
     await operator.context.recorder.drain()
     await asyncio.wait(parts, timeout=_GRACE_SECONDS)
     for task in parts:

@@ -12,7 +12,12 @@ from mtls_operator.api import names
 
 _LAST_PORT = 65_535
 #: The largest numbers of what is no port.
-_MOST = {"MTLS_WORKERS": 1024, "MTLS_REISSUE_SECONDS": 30 * 24 * 3600}
+_MOST = {
+    "MTLS_WORKERS": 1024,
+    "MTLS_REISSUE_SECONDS": 30 * 24 * 3600,
+    "MTLS_MAX_CERTIFICATES": 10_000_000,
+}
+_LEAST = {"MTLS_MAX_CERTIFICATES": 0}
 _SELECTORS = frozenset({"namespaceSelector", "podSelector"})
 
 
@@ -44,6 +49,8 @@ class Settings:
     workers: int = 16
     #: After a rotation of a CA, certificates with keys of ours are issued anew within this many seconds.
     reissue_seconds: int = 3600
+    #: As many certificates a namespace may have at a time; unset: any number. The Namespace's annotation goes first.
+    max_certificates: int | None = None
     #: ``json`` or ``console``.
     log_format: str = "json"
     #: ``debug``, ``info``, ``warning`` or ``error``.
@@ -82,7 +89,7 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         text = environ.get(variable)
         if text is None or not text.strip():
             continue
-        if isinstance(entry.default, int):
+        if entry.default is None or isinstance(entry.default, int):
             read.values[entry.name] = _number(variable, text)
         elif isinstance(entry.default, tuple):
             read.values[entry.name] = _peers(variable, text)
@@ -100,8 +107,9 @@ def _number(variable: str, text: str) -> int:
     except ValueError as error:
         raise SettingsError(f"{variable}={text!r} is no number") from error
     most = _MOST.get(variable, _LAST_PORT)
-    if not 1 <= number <= most:
-        raise SettingsError(f"{variable}={text!r} is not between 1 and {most}")
+    least = _LEAST.get(variable, 1)
+    if not least <= number <= most:
+        raise SettingsError(f"{variable}={text!r} is not between {least} and {most}")
     return number
 
 

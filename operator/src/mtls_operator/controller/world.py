@@ -16,12 +16,17 @@ from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.host import Host, parse_host
 from mtls_operator.api.meta import Meta, parse_meta
 from mtls_operator.api.rule import Rule
+from mtls_operator.api.secret import Secret
 from mtls_operator.cluster import Kind
 from mtls_operator.envoy import epoch_of
 from mtls_operator.inject import has_sidecar
+from mtls_operator.pki import is_pair
+from mtls_operator.plan.authority import CERTIFICATE_ROLE
 from mtls_operator.plan.hostrules import BrokenRule
 from mtls_operator.plan.lists import Lists, list_name, list_of
 from mtls_operator.plan.objects import content_of, secret_value
+from mtls_operator.plan.policy import POLICY_ANNOTATION
+from mtls_operator.plan.quota import QUOTA_ANNOTATION
 from mtls_operator.plan.reading import read_rule
 from mtls_operator.plan.rollout import Pod
 from mtls_operator.rules import BrokenList, NamedList
@@ -42,8 +47,9 @@ class Written:
     """An object that we write, as it was last seen.
 
     ``content`` are digests of its parts; ``epoch`` and ``text`` are set for the generated scripts and for the
-    last good rules; ``certificate`` is the public ``tls.crt`` of a Secret, ``issued_for`` the digest of what it was
-    issued for.
+    last good rules; ``certificate`` is the public ``tls.crt`` of a Secret or of what was issued for a request,
+    ``issued_for`` the digest of what it was issued for, ``keystore`` the mark of its keystores. ``has_key`` says that
+    the private key of this certificate is there.
     """
 
     kind: Kind
@@ -60,15 +66,21 @@ class Written:
     text: str = ""
     script: str = ""
     issued_for: str = ""
+    keystore: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace: its UID changes when it is deleted and made again."""
+    """A namespace: its UID changes when it is deleted and made again.
+
+    ``policy`` and ``maximum`` are its annotations about what may be issued; None: it has none.
+    """
 
     name: str
     uid: str
     ending: bool
+    policy: str | None = None
+    maximum: str | None = None
 
 
 V = TypeVar("V")
@@ -221,7 +233,14 @@ def _parse(kind: Kind, body: Mapping[str, Any]) -> Any:
 
 def _namespace(body: Mapping[str, Any]) -> Namespace:
     metadata = body["metadata"]
-    return Namespace(metadata["name"], metadata["uid"], bool(metadata.get("deletionTimestamp")))
+    annotations = metadata.get("annotations") or {}
+    return Namespace(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        ending=bool(metadata.get("deletionTimestamp")),
+        policy=annotations.get(POLICY_ANNOTATION),
+        maximum=annotations.get(QUOTA_ANNOTATION),
+    )
 
 
 def _identity(body: Mapping[str, Any]) -> tuple[str, str, int]:
@@ -265,9 +284,13 @@ def _written(kind: Kind, body: Mapping[str, Any]) -> Written:
     metadata = body["metadata"]
     namespace, name, version = _identity(body)
     data = body.get("data") or {}
+    role = (metadata.get("labels") or {}).get(names.ROLE_LABEL, "")
+    annotations = metadata.get("annotations") or {}
     certificate, epoch, text, script = "", None, "", ""
     if kind is Kind.SECRET:
         certificate = (secret_value(body, names.TLS_CERT_KEY) or b"").decode("ascii", "replace")
+    elif kind is Kind.CONFIG_MAP and role == CERTIFICATE_ROLE:
+        certificate = str(data.get(names.TLS_CERT_KEY) or "")
     elif kind is Kind.CONFIG_MAP:
         text = str(data.get(names.LAST_GOOD_KEY) or "")
         script = str(data.get(names.RULES_KEY) or "")
@@ -278,13 +301,20 @@ def _written(kind: Kind, body: Mapping[str, Any]) -> Written:
         name=name,
         uid=metadata["uid"],
         version=version,
-        role=(metadata.get("labels") or {}).get(names.ROLE_LABEL, ""),
+        role=role,
         owners=frozenset(owner.get("uid", "") for owner in metadata.get("ownerReferences") or ()),
         content=content_of(body),
         certificate=certificate,
-        has_key=bool(data.get(names.TLS_KEY_KEY)),
+        has_key=kind is Kind.SECRET and _has_key(body, certificate),
         epoch=epoch,
         text=text,
         script=script,
-        issued_for=str((metadata.get("annotations") or {}).get(names.ISSUED_FOR_ANNOTATION) or ""),
+        issued_for=str(annotations.get(names.ISSUED_FOR_ANNOTATION) or ""),
+        keystore=str(annotations.get(names.KEYSTORE_ANNOTATION) or ""),
     )
+
+
+def _has_key(body: Mapping[str, Any], certificate: str) -> bool:
+    """Look at the private key in a Secret once; nothing of it is kept (G5)."""
+    key = secret_value(body, names.TLS_KEY_KEY)
+    return bool(key) and is_pair(certificate, Secret(key or b""))

@@ -33,6 +33,7 @@ from mtls_operator.pki.keystore import (
     Content,
     Profile,
     combined_pem,
+    is_password,
     keystore_holds,
     make_password,
     pkcs12_of,
@@ -47,6 +48,7 @@ from mtls_operator.pki.leaf import (
     issue_server,
 )
 from mtls_operator.pki.lineage import is_issued_by, is_signed_by
+from mtls_operator.pki.pair import is_pair, key_digest_of, kind_of_key
 from mtls_operator.pki.request import MAX_REQUEST_BYTES, Request, names_of, read_request
 from mtls_operator.pki.revocation import (
     BITMAP_LIMIT,
@@ -125,6 +127,8 @@ __all__ = [
     "index_of",
     "is_hostname",
     "is_issued_by",
+    "is_pair",
+    "is_password",
     "is_signed_by",
     "is_wildcard",
     "issue_client",
@@ -133,8 +137,10 @@ __all__ = [
     "issue_internal_server",
     "issue_server",
     "judge_client",
+    "key_digest_of",
     "key_to_pem",
     "keystore_holds",
+    "kind_of_key",
     "load_authority",
     "load_issuing_authority",
     "load_key",
