@@ -20,7 +20,7 @@ from tests.support.fake_cluster import Crash, FakeClient, FakeCluster, Write
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Body, Kind
-from mtls_operator.controller import internal, keys
+from mtls_operator.controller import internal
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.dispatch import Dispatch
@@ -36,6 +36,7 @@ from mtls_operator.controller.run import _reconcilers
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.tenant import Tenant
+from mtls_operator.controller.trust import Trusts
 from mtls_operator.controller.unchecked import Unchecked
 from mtls_operator.controller.workers import Workers, interval_of
 from mtls_operator.controller.world import World
@@ -50,6 +51,11 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 #: How long nothing may be due before the operator counts as idle, in (virtual) seconds.
 QUIET = 0.4
 _SETTLE_DEADLINE = 120.0
+
+
+async def at_once(work: Callable[[], Any]) -> Any:
+    """Do what the product does in a thread: virtual time does not wait for threads."""
+    return work()
 
 
 class StrictMetrics(Metrics):
@@ -287,7 +293,9 @@ class Lab:
         unchecked = Unchecked(context, self.webhook_answers)
         dispatch = Dispatch(context, authorities, discovery, unchecked)  # type: ignore[arg-type]  # the part that it uses
         serving = ServingCertificates(context)
-        hosts = HostReconciler(context, authorities, serving, Watches(), StatusPort(self))  # type: ignore[arg-type]
+        hosts = HostReconciler(
+            context, authorities, serving, Trusts(context, own.seal, at_once), Watches(), StatusPort(self)
+        )  # type: ignore[arg-type]
         metrics = StrictMetrics()
         workers = Workers(queue, _reconcilers(context, authorities, own, hosts), metrics, self.workers)
         process = Process(
@@ -377,10 +385,9 @@ class Lab:
                 self.process.dispatch.observe(kind, body)
                 self.process.dispatch.changed(kind, body, gone=False, listed=True)
 
-    def source_changed(self, secret: str, *, host: str = "api") -> None:
-        """Do what the watch of a user's own Secret does."""
-        self.process.serving.source_changed(NAMESPACE, secret)
-        self.process.context.queue.add(keys.host(NAMESPACE, host))
+    def source_changed(self, name: str, kind: Kind = Kind.SECRET) -> None:
+        """Do what the watch of an object of a user does."""
+        self.process.hosts.source_changed((kind, NAMESPACE, name))
 
     # What is there
 

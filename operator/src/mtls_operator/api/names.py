@@ -70,6 +70,7 @@ CLIENT_CA_SDS_KEY: Final = "sds-client-ca.json"
 SERVER_SDS_KEY: Final = "sds-server.json"
 RULES_KEY: Final = "rules.lua"
 LAST_GOOD_KEY: Final = "rules.json"
+TRUST_KEY: Final = "trust.json"
 REVOCATION_KEY: Final = "revocation.lua"
 REVOKED_JSON_KEY: Final = "revoked.json"
 CRL_KEY: Final = "ca.crl"
@@ -95,6 +96,11 @@ READY_PATH: Final = "/.mtls/ready"
 def host_config(host: str) -> str:
     """Return the name of the ConfigMap with the generated configuration of one host."""
     return f"mtls-host-{host}"
+
+
+def trust_config(host: str) -> str:
+    """Return the name of the ConfigMap with what was last read of the CAs and lists that a host's users brought."""
+    return f"mtls-trust-{host}"
 
 
 def server_secret(host: str) -> str:
