@@ -86,7 +86,12 @@ def _of_file(claim: Claim, scene: Scene, at_host: HostInForce, now: datetime) ->
         judged = judge_client(pem, ca_pem, now=now)
     except PkiError as error:
         raise Unanswered(f"{file}: {error}") from error
-    if judged.issuer is None and not claim.ca_file and at_host.host is not None and at_host.host.client_cas.trusted:
+    if (
+        judged.issuer is None
+        and not claim.ca_file
+        and at_host.host is not None
+        and at_host.host.client_cas.trusted
+    ):
         raise Unanswered(
             f"{file} is not of the managed CA, and MTLSHost {at_host.name} trusts others too, which are not looked up "
             "here: give the CA with --ca FILE"
