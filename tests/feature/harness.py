@@ -20,7 +20,7 @@ from tests.support.fake_cluster import Crash, FakeClient, FakeCluster, Write
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Body, Kind
-from mtls_operator.controller import internal, keys
+from mtls_operator.controller import internal
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.dispatch import Dispatch
@@ -37,6 +37,7 @@ from mtls_operator.controller.run import _reconcilers
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.tenant import Tenant
+from mtls_operator.controller.trust import Trusts
 from mtls_operator.controller.unchecked import Unchecked
 from mtls_operator.controller.workers import Workers, interval_of
 from mtls_operator.controller.world import World
@@ -51,6 +52,11 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 #: How long nothing may be due before the operator counts as idle, in (virtual) seconds.
 QUIET = 0.4
 _SETTLE_DEADLINE = 120.0
+
+
+async def at_once(work: Callable[[], Any]) -> Any:
+    """Do what the product does in a thread: virtual time does not wait for threads."""
+    return work()
 
 
 class StrictMetrics(Metrics):
@@ -290,7 +296,9 @@ class Lab:
         unchecked = Unchecked(context, self.webhook_answers)
         dispatch = Dispatch(context, authorities, discovery, unchecked)  # type: ignore[arg-type]  # the part that it uses
         serving = ServingCertificates(context)
-        hosts = HostReconciler(context, authorities, serving, Watches(), StatusPort(self))  # type: ignore[arg-type]
+        hosts = HostReconciler(
+            context, authorities, serving, Trusts(context, own.seal, at_once), Watches(), StatusPort(self)
+        )  # type: ignore[arg-type]
         keystores = KeystoreMaker(context, Watches())
         metrics = StrictMetrics()
         workers = Workers(
@@ -384,10 +392,9 @@ class Lab:
                 self.process.dispatch.observe(kind, body)
                 self.process.dispatch.changed(kind, body, gone=False, listed=True)
 
-    def source_changed(self, secret: str, *, host: str = "api") -> None:
-        """Do what the watch of a user's own Secret does."""
-        self.process.serving.source_changed(NAMESPACE, secret)
-        self.process.context.queue.add(keys.host(NAMESPACE, host))
+    def source_changed(self, name: str, kind: Kind = Kind.SECRET) -> None:
+        """Do what the watch of an object of a user does."""
+        self.process.hosts.source_changed((kind, NAMESPACE, name))
 
     def password_changed(self, secret: str) -> None:
         """Do what the watch of the Secret with a keystore's password does."""

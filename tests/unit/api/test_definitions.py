@@ -22,6 +22,7 @@ from mtls_operator.api.certificate import (
     RotationPolicy,
     parse_certificate,
 )
+from mtls_operator.api.client_cas import WhenStale
 from mtls_operator.api.duration import DURATION_PATTERN
 from mtls_operator.api.fields import TextRule
 from mtls_operator.api.host import AddressSource, ForwardedHeader, TlsVersion, WorkloadProtocol, parse_host
@@ -129,6 +130,7 @@ def test_the_parser_has_the_defaults_of_the_schema(
         ("mtlshosts", "spec.tls.minVersion", TlsVersion),
         ("mtlshosts", "spec.forwardedHeaders.[]", ForwardedHeader),
         ("mtlshosts", "spec.clientAddress.from", AddressSource),
+        ("mtlshosts", "spec.clientCAs.crls.[].whenStale", WhenStale),
         ("mtlshosts", "status.rules.[].action", RuleAction),
         ("clientcertificates", "spec.privateKey.algorithm", KeyAlgorithm),
         ("clientcertificates", "spec.privateKey.rotationPolicy", RotationPolicy),
@@ -149,6 +151,10 @@ def test_an_enumeration_has_the_same_members(plural: str, path: str, enum: type[
     [
         ("mtlshosts", "spec.hostnames.[]", limits.HOSTNAME),
         ("mtlshosts", "spec.tls.secretName", limits.SECRET_NAME),
+        ("mtlshosts", "spec.clientCAs.trusted.[].configMapRef.name", limits.CONFIG_MAP_NAME),
+        ("mtlshosts", "spec.clientCAs.trusted.[].secretRef.name", limits.SECRET_NAME),
+        ("mtlshosts", "spec.clientCAs.crls.[].configMapRef.name", limits.CONFIG_MAP_NAME),
+        ("mtlshosts", "spec.clientCAs.crls.[].secretRef.name", limits.SECRET_NAME),
         ("clientcertificates", "spec.subject.commonName", limits.SHORT_NAME),
         ("clientcertificates", "spec.subject.organizations.[]", limits.SHORT_NAME),
         ("clientcertificates", "spec.subject.organizationalUnits.[]", limits.SHORT_NAME),
@@ -178,6 +184,9 @@ def test_a_text_has_the_same_pattern_length_and_wording(plural: str, path: str, 
     assert node["maxLength"] == rule.max_length
 
 
+DATA_KEY = {"pattern": limits.DATA_KEY.pattern, "maxLength": limits.DATA_KEY.max_length}
+
+
 def test_a_reference_to_a_host_is_as_long_as_a_host_name_can_be() -> None:
     node = schema("mtlsrules", "spec.hostRefs.[].name")
     assert node["maxLength"] == limits.HOST_NAME_LENGTH
@@ -196,6 +205,12 @@ def test_a_reference_to_a_host_is_as_long_as_a_host_name_can_be() -> None:
             "spec.isolation.allowedPorts.[]",
             {"minimum": limits.MIN_PORT, "maximum": limits.MAX_PORT},
         ),
+        ("mtlshosts", "spec.clientCAs.trusted", {"maxItems": limits.CA_SOURCES}),
+        ("mtlshosts", "spec.clientCAs.crls", {"maxItems": limits.CA_SOURCES}),
+        ("mtlshosts", "spec.clientCAs.trusted.[].configMapRef.key", DATA_KEY),
+        ("mtlshosts", "spec.clientCAs.trusted.[].secretRef.key", DATA_KEY),
+        ("mtlshosts", "spec.clientCAs.crls.[].configMapRef.key", DATA_KEY),
+        ("mtlshosts", "spec.clientCAs.crls.[].secretRef.key", DATA_KEY),
         ("clientcertificates", "spec.subject.organizations", {"maxItems": limits.SUBJECT_VALUES}),
         ("clientcertificates", "spec.subject.organizationalUnits", {"maxItems": limits.SUBJECT_VALUES}),
         ("clientcertificates", "spec.subject.countries", {"maxItems": limits.SUBJECT_VALUES}),

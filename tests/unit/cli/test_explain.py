@@ -333,6 +333,28 @@ def test_flags_can_say_what_a_certificate_of_another_ca_is_worth(
     assert (found["verified"], found["revoked"]) == state
 
 
+def test_a_host_with_further_cas_is_not_answered_for_as_if_it_had_the_managed_one_alone(
+    tmp_path: Path,
+) -> None:
+    ca = authority("ca")
+    certificate, _ = leaf(authority("partner"), "device", index=1).write(tmp_path)
+    trusted = [{"configMapRef": {"name": "partner-ca", "key": "ca.crt"}}]
+    bundle = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"namespace": "shop", "name": "mtls-client-ca"},
+        "data": {"ca.crt": ca.certificate_pem},
+    }
+    bodies = [
+        builders.host("api", clientCAs={"trusted": trusted}),
+        builders.rule("a", expression=READS),
+        bundle,
+    ]
+    ended = explained(tmp_path, bodies, "--cert", str(certificate), "--host", "api.example.com")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--ca FILE" in ended.err
+
+
 def test_an_expired_certificate_is_not_verified_at_that_time(tmp_path: Path) -> None:
     ca = authority("ca")
     certificate, _ = leaf(ca, "device", index=1).write(tmp_path)

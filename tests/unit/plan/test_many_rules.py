@@ -10,8 +10,9 @@ from tests.support.builders import host, rule
 from mtls_operator.api.host import Host, parse_host
 from mtls_operator.api.reason import Reason
 from mtls_operator.api.rule import Rule, parse_rule
-from mtls_operator.plan.host import CONFIG_BYTES, Configuration, Discovery, Trouble, configure
+from mtls_operator.plan.host import CONFIG_BYTES, Configuration, Discovery, configure
 from mtls_operator.plan.hostrules import read_last_good, rules_for
+from mtls_operator.plan.trouble import Trouble
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 COUNT = 1000

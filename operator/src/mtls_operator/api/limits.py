@@ -48,6 +48,17 @@ SECRET_NAME: Final = TextRule(
     wanted="the name of a Secret that does not begin with mtls- (those are the operator's own)",
     refused=r"^mtls-",
 )
+#: Name of a ConfigMap that a user chooses; our own begin with ``mtls-``.
+CONFIG_MAP_NAME: Final = TextRule(
+    pattern=rf"^{_DNS}$",
+    max_length=253,
+    wanted="the name of a ConfigMap that does not begin with mtls- (those are the operator's own)",
+    refused=r"^mtls-",
+)
+#: Key of a ConfigMap or Secret.
+DATA_KEY: Final = TextRule(
+    pattern=r"^[-._a-zA-Z0-9]+$", max_length=253, wanted="a key like ca.crt of the ConfigMap or Secret"
+)
 
 #: Key of a Secret's data (https://kubernetes.io/docs/concepts/configuration/secret/).
 SECRET_KEY: Final = TextRule(
@@ -112,6 +123,8 @@ CONTENT_TYPE: Final = TextRule(
 HOST_NAME_LENGTH: Final = 52
 HOSTNAMES: Final = 64
 ALLOWED_PORTS: Final = 32
+#: Files with authorities, and files with revocation lists.
+CA_SOURCES: Final = 16
 MIN_PORT: Final = 1
 MAX_PORT: Final = 65_535
 #: The sidecar listens on these itself.

@@ -72,6 +72,7 @@ CLIENT_CA_SDS_KEY: Final = "sds-client-ca.json"
 SERVER_SDS_KEY: Final = "sds-server.json"
 RULES_KEY: Final = "rules.lua"
 LAST_GOOD_KEY: Final = "rules.json"
+TRUST_KEY: Final = "trust.json"
 REVOCATION_KEY: Final = "revocation.lua"
 REVOKED_JSON_KEY: Final = "revoked.json"
 CRL_KEY: Final = "ca.crl"
@@ -105,6 +106,11 @@ def host_config(host: str) -> str:
 def certificate_config(certificate: str) -> str:
     """Return the name of the ConfigMap with what was issued for the request of a ClientCertificate."""
     return f"mtls-certificate-{certificate}"
+
+
+def trust_config(host: str) -> str:
+    """Return the name of the ConfigMap with what was last read of the CAs and lists that a host's users brought."""
+    return f"mtls-trust-{host}"
 
 
 def server_secret(host: str) -> str:

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     # What it refers to is missing or not usable.
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a word for users
+    CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
     INVALID_SECRET = "InvalidSecret"  # noqa: S105 - a word for users
     SECRET_CONFLICT = "SecretConflict"  # noqa: S105 - a word for users
     CONFIG_CONFLICT = "ConfigConflict"
@@ -75,6 +76,7 @@ class Reason(StrEnum):
     INVALID_CA_CERTIFICATE = "InvalidCACertificate"
     INVALID_CERTIFICATE = "InvalidCertificate"
     INVALID_CRL = "InvalidCRL"
+    CRL_STALE = "CRLStale"
     INVALID_ENTROPY = "InvalidEntropy"
     INVALID_HOSTNAME = "InvalidHostname"
     INVALID_KEY = "InvalidKey"

@@ -84,7 +84,7 @@ class Rotation:
         world = self.context.world
         found: dict[str, frozenset[str] | None] = {}
         for name, host in world.hosts.of(tenant.namespace).items():
-            if isinstance(host, Host) and (not host.managed_ca or host.meta.deleting):
+            if isinstance(host, Host) and (not host.client_cas.managed or host.meta.deleting):
                 continue
             written = world.written[Kind.CONFIG_MAP].get(tenant.namespace, names.host_config(name))
             if written is not None:

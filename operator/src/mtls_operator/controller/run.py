@@ -41,6 +41,7 @@ from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.rule import RuleReconciler
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
+from mtls_operator.controller.trust import Trusts
 from mtls_operator.controller.unchecked import Unchecked
 from mtls_operator.controller.views import Views
 from mtls_operator.controller.workers import Reconcile, Workers, interval_of
@@ -157,11 +158,7 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
     serving = ServingCertificates(context)
 
     def on_change(target: Target) -> None:
-        _, namespace, name = target
-        serving.source_changed(namespace, name)
-        for host in context.world.hosts.of(namespace).values():
-            if getattr(host, "tls_secret_name", None) == name:
-                queue.add(keys.host(namespace, host.meta.name))
+        hosts.source_changed(target)
 
     watches = NamedWatches(cluster, on_change)
     lists = LabelledWatch(
@@ -173,7 +170,7 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
     passwords = NamedWatches(cluster, lambda target: keystores.changed(*target[1:]))
     keystores.watches = passwords
     status_port = ProxyStatus()
-    hosts = HostReconciler(context, authorities, serving, watches, status_port)
+    hosts = HostReconciler(context, authorities, serving, Trusts(context, own.seal), watches, status_port)
     metrics = Metrics()
     return Operator(
         context=context,

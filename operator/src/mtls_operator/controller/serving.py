@@ -30,8 +30,9 @@ from mtls_operator.pki import (
 )
 from mtls_operator.pki import Reason as PkiReason
 from mtls_operator.plan.authority import labels_of
-from mtls_operator.plan.host import Serving, Trouble
+from mtls_operator.plan.host import Serving
 from mtls_operator.plan.objects import metadata, secret, secret_value
+from mtls_operator.plan.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 

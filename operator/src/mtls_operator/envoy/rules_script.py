@@ -14,6 +14,7 @@ from typing import Final, Literal, get_args
 
 from mtls_operator.api import names
 from mtls_operator.envoy.config import IN_POD
+from mtls_operator.envoy.imported import SerialSet, Unlisted, imported_lists
 from mtls_operator.envoy.lua_text import lua_bool, lua_list, lua_string, lua_table
 from mtls_operator.envoy.script import COMPILED, ScriptError, assemble, call
 from mtls_operator.envoy.sharing import Shared
@@ -28,7 +29,7 @@ _STATUS: Final = range(400, 500)
 _ACTIONS: Final = frozenset({"block", "log", "skip"})
 _FORWARDED: Final[tuple[Forwarded, ...]] = get_args(Forwarded)
 #: What rules.lua takes, in its order: locals of the script.
-_ARGUMENTS: Final = ("config", "rules_for", "facts_of", "paths", "answer", "record", "forward")
+_ARGUMENTS: Final = ("config", "rules_for", "facts_of", "paths", "answer", "record", "forward", "own")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 #: A header value without line ends or other control characters (RFC 9110, 5.5).
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]+")
@@ -38,12 +39,14 @@ _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]+")
 class IssuerTrust:
     """A CA certificate that issues client certificates for a host.
 
-    ``digest``: SHA-256 of the DER, 64 lower-case hex digits. ``listed``: a revocation list of it must exist
-    (a managed CA); without one its certificates are of unknown state and refused.
+    ``digest``: SHA-256 of the DER, 64 lower-case hex digits. ``listed``: a managed CA, whose revocations must be in
+    the namespace's revocation script; without them its certificates are of unknown state and refused. ``imported``:
+    what is known of the revocations of a CA that its users brought; None: it has no lists.
     """
 
     digest: str
     listed: bool
+    imported: SerialSet | Unlisted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,13 @@ def rules_script(  # noqa: PLR0913 - keyword-only, and each is a part of the tex
             f"local config = {_config(hostnames, issuers, reads_certificate)}",
             *_rules(rules),
             f"local rules_for = {call('candidates', 'rules')}",
-            f"local certificates = {call('certificate', call('sha1'))}",
+            f"local certificates, sha256 = {call('certificate', call('sha1'))}, {call('sha256')}",
             f"local facts_of = {call('facts', call('address'), call('collections'), 'certificates')}",
             f"local answer, record = {call('answer')}, {call('record', str(epoch))}",
             f"local wanted = {_wanted(forward)}",
-            f"local forward = {call('forward', 'wanted', 'config.issuers', 'certificates', call('sha256'))}",
+            f"local forward = {call('forward', 'wanted', 'config.issuers', 'certificates', 'sha256')}",
+            *imported_lists({issuer.digest: issuer.imported for issuer in issuers if not issuer.listed}),
+            f"local own = {call('own', 'imported', 'certificates', 'sha256')}",
             f"local paths = {call('path')}",
             f"local decide = {call('rules', *_ARGUMENTS)}",
         ]

@@ -23,6 +23,8 @@ from mtls_operator.envoy import (
     IssuerTrust,
     ProxyConfig,
     ScriptError,
+    SerialSet,
+    Unlisted,
     check_script,
     epoch_of,
     host_files,
@@ -31,19 +33,25 @@ from mtls_operator.envoy import (
     server_sds,
     version_of,
 )
-from mtls_operator.pki import CertificateFacts
 from mtls_operator.plan.authority import Phase
 from mtls_operator.plan.certificate import MakeCondition
 from mtls_operator.plan.epochs import credible, next_epoch
+from mtls_operator.plan.held import Held
 from mtls_operator.plan.hostrules import HostRules
 from mtls_operator.plan.objects import Document, Owner, config_map, metadata, network_policy, secret
 from mtls_operator.plan.rollout import Files, Rollout
+from mtls_operator.plan.trouble import Trouble
 from mtls_operator.rules import RUNTIME
 
 #: A ConfigMap holds at most 1 MiB; some of it is metadata.
 CONFIG_BYTES = 1000 * 1024
 #: What the schema lets ``status.rules`` hold; ``status.ruleCount`` counts all.
 SHOWN_RULES = 1000
+#: What it lets the texts of ``status.clientCAs`` be: whoever made the CA chose them.
+SHOWN_SUBJECT = 2048
+SHOWN_SKI = 128
+#: Of the troubles of a host, the beginning says what to do first.
+SHOWN_MESSAGE = 16_000
 
 _FORWARDED: Final[Mapping[ForwardedHeader, Forwarded]] = {
     ForwardedHeader.X_FORWARDED_CLIENT_CERT: "xfcc",
@@ -62,15 +70,22 @@ class Discovery:
     metrics_from: tuple[Mapping[str, Any], ...] = ()
 
 
+#: ``Trust.source`` of the namespace's own CA; other sources are named as in ``str(Source)``.
+MANAGED: Final = "managed"
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """An issuing CA as a host sees it: where it comes from, and where it stands in its rotation."""
+    """An issuing CA as a host sees it: where it comes from, where it stands, which revocations were imported."""
 
     digest: str
     certificate_pem: str
-    facts: CertificateFacts
-    source: str = "managed"
+    subject: str
+    ski: str
+    not_after: datetime
+    source: str = MANAGED
     phase: str = Phase.ACTIVE.value
+    imported: SerialSet | Unlisted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +95,6 @@ class Serving:
     certificate_pem: str
     key_pem: Secret
     ca_pem: str
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why a part of the configuration cannot be built."""
-
-    reason: Reason
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,9 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
 
 
 def _script(host: Host, rules: HostRules, trusts: Sequence[Trust], *, epoch: int) -> str:
-    issuers = [IssuerTrust(trust.digest, listed=True) for trust in trusts]
+    issuers = [
+        IssuerTrust(trust.digest, listed=trust.source == MANAGED, imported=trust.imported) for trust in trusts
+    ]
     return rules_script(
         epoch=epoch,
         hostnames=host.hostnames,
@@ -184,6 +193,21 @@ def host_objects(host: Host, configuration: Configuration, discovery: Discovery)
             )
         )
     return documents
+
+
+def trust_document(host: Host, held: Held, seal: Secret) -> Document | Trouble:
+    """Return the ConfigMap with the last good copies of what a host's users brought; proxies do not mount it."""
+    text = held.document(seal, host.meta.uid)
+    size = len(text.encode())
+    if size > CONFIG_BYTES:
+        return Trouble(
+            Reason.CONFIG_TOO_LARGE,
+            f"The CAs and lists of clientCAs take {size} bytes, at most {CONFIG_BYTES} fit: use fewer or smaller ones. "
+            "The last good configuration stays in force.",
+        )
+    namespace, name = host.meta.key
+    meta = metadata(namespace, names.trust_config(name), role="host", owner=owner_of(host))
+    return config_map(meta, {names.TRUST_KEY: text})
 
 
 def server_document(host: Host, serving: Serving) -> Document:
@@ -261,9 +285,9 @@ def _enabled(rules: HostRules) -> list[Rule]:
 def _client_cas(trusts: Sequence[Trust]) -> list[dict[str, str]]:
     return [
         {
-            "subject": trust.facts.subject,
-            "ski": trust.facts.ski,
-            "notAfter": format_timestamp(trust.facts.not_after),
+            "subject": trust.subject[:SHOWN_SUBJECT],
+            "ski": trust.ski[:SHOWN_SKI],
+            "notAfter": format_timestamp(trust.not_after),
             "source": trust.source,
             "phase": trust.phase,
         }
@@ -315,7 +339,10 @@ def _resolved(view: HostView, condition: MakeCondition) -> Condition:
     if view.troubles:
         first = view.troubles[0]
         return condition(
-            kind, first.reason, " ".join(trouble.message for trouble in view.troubles), status=False
+            kind,
+            first.reason,
+            _shortened(" ".join(trouble.message for trouble in view.troubles)),
+            status=False,
         )
     if view.damaged:
         message = (
@@ -330,6 +357,10 @@ def _resolved(view: HostView, condition: MakeCondition) -> Condition:
         )
         return condition(kind, Reason.LEDGER_ROLLBACK, message, status=True)
     return condition(kind, Reason.RESOLVED, "Everything that the spec names was found.", status=True)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN_MESSAGE else f"{text[:SHOWN_MESSAGE]}…"
 
 
 def _enforced(view: HostView, condition: MakeCondition) -> Condition:

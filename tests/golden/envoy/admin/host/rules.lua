@@ -125,7 +125,7 @@ return function(path, good)
   return found
 end
 end)(rules)
-local certificates = (function(...)
+local certificates, sha256 = (function(...)
 -- What Envoy does not tell about a client certificate: read from its DER (X.690, RFC 5280).
 --
 -- Envoy has parsed the certificate before, so its form is right; whatever is unexpected here raises an error all
@@ -137,7 +137,7 @@ local byte, char, floor, sub = string.byte, string.char, math.floor, string.sub
 
 -- Identifiers in their DER form.
 local SUBJECT_KEY, AUTHORITY_KEY, ALTERNATIVE_NAMES = "\85\29\14", "\85\29\35", "\85\29\17"
-local SEQUENCE, SET, OCTETS, BOOLEAN = 0x30, 0x31, 0x04, 0x01
+local SEQUENCE, SET, OCTETS, BITS, BOOLEAN = 0x30, 0x31, 0x04, 0x03, 0x01
 local VERSION, EXTENSIONS, KEY_ID = 0xA0, 0xA3, 0x80
 local EMAIL, DNS, URI, ADDRESS = 0x81, 0x82, 0x86, 0x87
 local UNIVERSAL = 0x1C
@@ -319,6 +319,64 @@ local function read(der)
   return facts
 end
 
+-- Identifiers of the signatures and keys that count, in their DER form: RSA with SHA-2, also as PSS (with which the
+-- proxy takes no other digests), ECDSA with SHA-2, Ed25519; RSA from 2048 bits on, P-256, P-384, P-521.
+local RSA, EC, ED25519 = "\42\134\72\134\247\13\1\1", "\42\134\72\206\61", "\43\101\112"
+local SIGNATURES = {
+  [RSA .. "\10"] = true,
+  [RSA .. "\11"] = true,
+  [RSA .. "\12"] = true,
+  [RSA .. "\13"] = true,
+  [EC .. "\4\3\2"] = true,
+  [EC .. "\4\3\3"] = true,
+  [EC .. "\4\3\4"] = true,
+  [ED25519] = true,
+}
+local CURVES = { [EC .. "\3\1\7"] = true, ["\43\129\4\0\34"] = true, ["\43\129\4\0\35"] = true }
+local LEAST_BYTES = 2048 / 8
+
+local function is_strong(key)
+  local parts = elements(key)
+  local algorithm = elements(expect(parts[1], SEQUENCE))
+  local oid = algorithm[1][2]
+  if oid == RSA .. "\1" then
+    -- The content of the bit string begins with how many bits of its last byte are unused: none.
+    local numbers = elements(expect(elements(sub(expect(parts[2], BITS), 2))[1], SEQUENCE))
+    local modulus = numbers[1][2]:gsub("^%z+", "")
+    return #modulus > LEAST_BYTES or (#modulus == LEAST_BYTES and byte(modulus) >= 0x80)
+  end
+  return oid == ED25519 or (oid == EC .. "\2\1" and CURVES[algorithm[2][2]] == true)
+end
+
+-- Envoy writes these names into x-forwarded-client-cert as they are: a separator in one would be a new element.
+local function are_plain(names)
+  for place = 1, #names do
+    if names[place]:find('[^!-~]') or names[place]:find('[",;]') then
+      return false
+    end
+  end
+  return true
+end
+
+-- Whether a leaf is signed and keyed as we want it from others' CAs, and has only names that can be passed on.
+local function sound(der)
+  local tag, content = element(der, 1)
+  local certificate = elements(expect({ tag, content }, SEQUENCE))
+  local parts = elements(expect(certificate[1], SEQUENCE))
+  local first = parts[1][1] == VERSION and 2 or 1
+  local facts = { email = {}, dns = {}, uri = {}, ip = {} }
+  for place = first + 6, #parts do
+    if parts[place][1] == EXTENSIONS then
+      read_extensions(facts, expect(elements(parts[place][2])[1], SEQUENCE))
+    end
+  end
+  local signature = elements(expect(certificate[2], SEQUENCE))[1][2]
+  return SIGNATURES[signature] == true
+    and is_strong(expect(parts[first + 5], SEQUENCE))
+    and are_plain(facts.dns)
+    and are_plain(facts.uri)
+end
+
 -- The base64 text of each certificate in what Envoy calls URL-encoded PEM.
 local function bodies(encoded)
   local pem = encoded:gsub("%%(%x%x)", function(digits)
@@ -339,7 +397,7 @@ local function time_text(seconds)
   return ("%s %2d %02d:%02d:%02d %d GMT"):format(MONTHS[t.month], t.day, t.hour, t.min, t.sec, t.year)
 end
 
-return { read = read, bodies = bodies, time_text = time_text }
+return { read = read, sound = sound, bodies = bodies, time_text = time_text }
 end)((function(...)
 -- SHA-1 (FIPS 180-4) in lower-case hex: for fingerprints, which nothing trusts.
 jit.on(true, true)
@@ -395,7 +453,92 @@ return function(message)
   end
   return tohex(h0) .. tohex(h1) .. tohex(h2) .. tohex(h3) .. tohex(h4)
 end
-end)())
+end)()), (function(...)
+-- SHA-256 (FIPS 180-4) in lower-case hex: to tell certificates apart as Envoy does.
+local band, bnot, bxor, ror, tobit = bit.band, bit.bnot, bit.bxor, bit.ror, bit.tobit
+local bor, lshift, rshift, tohex = bit.bor, bit.lshift, bit.rshift, bit.tohex
+local byte, char, floor = string.byte, string.char, math.floor
+
+-- The first 32 bits of what follows the point in a root. Both roots stay below 128 and 8, so that the digits of
+-- a double are enough.
+local function fraction(root)
+  return tobit(floor((root - floor(root)) * 2 ^ 32))
+end
+
+-- The cube root of a whole number; one step of Newton's method takes the last doubt out of the power.
+local function cube_root(number)
+  local root = number ^ (1 / 3)
+  return root - (root * root * root - number) / (3 * root * root)
+end
+
+local ROUND, START = {}, {}
+local candidate = 2
+while #ROUND < 64 do
+  local prime = true
+  for divisor = 2, candidate - 1 do
+    prime = prime and candidate % divisor ~= 0
+  end
+  if prime then
+    ROUND[#ROUND + 1] = fraction(cube_root(candidate))
+    START[#START + 1] = fraction(candidate ^ 0.5)
+  end
+  candidate = candidate + 1
+end
+
+-- The message, a one bit, zeros, and the length in bits, to a multiple of 64 bytes.
+local function padded(message)
+  local length = #message
+  local tail = char(band(rshift(length, 21), 255), band(rshift(length, 13), 255), band(rshift(length, 5), 255))
+  return message .. "\128" .. ("\0"):rep((55 - length) % 64) .. "\0\0\0\0" .. tail .. char(band(lshift(length, 3), 255))
+end
+
+-- The sixteen words of a block, and those made of them.
+local function schedule(text, start)
+  local words = {}
+  for i = 1, 16 do
+    local a, b, c, d = byte(text, start + 4 * i - 4, start + 4 * i - 1)
+    words[i] = bor(lshift(a, 24), lshift(b, 16), lshift(c, 8), d)
+  end
+  for i = 17, 64 do
+    local early, late = words[i - 15], words[i - 2]
+    local first = bxor(ror(early, 7), ror(early, 18), rshift(early, 3))
+    local second = bxor(ror(late, 17), ror(late, 19), rshift(late, 10))
+    words[i] = tobit(words[i - 16] + first + words[i - 7] + second)
+  end
+  return words
+end
+
+-- Sums of five words stay far below 2^53, where doubles are exact; tobit cuts them to 32 bits.
+local function compressed(state, words)
+  local a, b, c, d, e, f, g, h = unpack(state)
+  for i = 1, 64 do
+    local mixed = bxor(ror(e, 6), ror(e, 11), ror(e, 25))
+    local choice = bxor(band(e, f), band(bnot(e), g))
+    local first = tobit(h + mixed + choice + ROUND[i] + words[i])
+    local turned = bxor(ror(a, 2), ror(a, 13), ror(a, 22))
+    local majority = bxor(band(a, b), band(a, c), band(b, c))
+    a, b, c, d, e, f, g, h = tobit(first + turned + majority), a, b, c, tobit(d + first), e, f, g
+  end
+  local added = { a, b, c, d, e, f, g, h }
+  for i = 1, 8 do
+    added[i] = tobit(added[i] + state[i])
+  end
+  return added
+end
+
+return function(message)
+  local state = { unpack(START, 1, 8) }
+  local text = padded(message)
+  for start = 1, #text, 64 do
+    state = compressed(state, schedule(text, start))
+  end
+  local digits = {}
+  for i = 1, 8 do
+    digits[i] = tohex(state[i])
+  end
+  return table.concat(digits)
+end
+end)()
 local facts_of = (function(...)
 -- The facts that expressions read: f["<field>"]. Each is computed when it is first read, for one request; none
 -- is ever nil. A field that does not exist raises an error, and the gate then denies the request.
@@ -1115,92 +1258,94 @@ return function(request)
     headers:replace(CLOUDFLARE_DIGEST, digest)
   end
 end
-end)(wanted, config.issuers, certificates, (function(...)
--- SHA-256 (FIPS 180-4) in lower-case hex: to tell certificates apart as Envoy does.
-local band, bnot, bxor, ror, tobit = bit.band, bit.bnot, bit.bxor, bit.ror, bit.tobit
-local bor, lshift, rshift, tohex = bit.bor, bit.lshift, bit.rshift, bit.tohex
-local byte, char, floor = string.byte, string.char, math.floor
+end)(wanted, config.issuers, certificates, sha256)
+local serials = {}
+local imported = {}
+local own = (function(...)
+-- What is asked of a certificate of a CA that its users brought, beyond what the proxy asks in the handshake: how it
+-- is signed and keyed, that its names cannot forge what applications are told, and the lists of that CA.
+--
+-- lists: digest of the issuing certificate -> { keys, ends }, or false where the list cannot be had. "keys" is sorted:
+-- WIDTH characters for each revoked serial number, the first 48 bits of the SHA-256 of its hexadecimal text. From
+-- the second "ends" on a list says nothing any more. A CA that is not in the table has no lists.
+local lists, certificates, sha256 = ...
 
--- The first 32 bits of what follows the point in a root. Both roots stay below 128 and 8, so that the digits of
--- a double are enough.
-local function fraction(root)
-  return tobit(floor((root - floor(root)) * 2 ^ 32))
+local WIDTH, SYMBOLS = 8, 4
+-- In the order of bytes, as strings are compared.
+local ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+-- Of this many leaves it is kept what they are worth: clients choose what they present, but not who signs it.
+local MOST_KEPT = 4096
+
+local floor, sub = math.floor, string.sub
+
+local function key_of(serial)
+  local digest, symbols = sha256(serial:upper()), {}
+  for half = 0, 1 do
+    local bits = tonumber(digest:sub(6 * half + 1, 6 * half + 6), 16)
+    for place = SYMBOLS, 1, -1 do
+      local symbol = bits % 64 + 1
+      symbols[SYMBOLS * half + place] = sub(ALPHABET, symbol, symbol)
+      bits = floor(bits / 64)
+    end
+  end
+  return table.concat(symbols)
 end
 
--- The cube root of a whole number; one step of Newton's method takes the last doubt out of the power.
-local function cube_root(number)
-  local root = number ^ (1 / 3)
-  return root - (root * root * root - number) / (3 * root * root)
+local function holds(keys, key)
+  local low, high = 0, #keys / WIDTH
+  while low < high do
+    local middle = floor((low + high) / 2)
+    local found = sub(keys, WIDTH * middle + 1, WIDTH * middle + WIDTH)
+    if found == key then
+      return true
+    elseif found < key then
+      low = middle + 1
+    else
+      high = middle
+    end
+  end
+  return false
 end
 
-local ROUND, START = {}, {}
-local candidate = 2
-while #ROUND < 64 do
-  local prime = true
-  for divisor = 2, candidate - 1 do
-    prime = prime and candidate % divisor ~= 0
+local kept, kept_count = {}, 0
+
+-- The same bytes are worth the same: by the digest of the leaf. What cannot be read is worth nothing.
+local function worth(request)
+  local ssl = request.ssl
+  local digest = ssl:sha256PeerCertificateDigest()
+  local found = kept[digest]
+  if found == nil then
+    local read, sound = pcall(function()
+      local body = certificates.bodies(ssl:urlEncodedPemEncodedPeerCertificate())[1]
+      return certificates.sound(request.handle:base64Decode(body))
+    end)
+    if kept_count >= MOST_KEPT then
+      kept, kept_count = {}, 0
+    end
+    found = { sound = read and sound, key = key_of(ssl:serialNumberPeerCertificate()) }
+    kept[digest], kept_count = found, kept_count + 1
   end
-  if prime then
-    ROUND[#ROUND + 1] = fraction(cube_root(candidate))
-    START[#START + 1] = fraction(candidate ^ 0.5)
-  end
-  candidate = candidate + 1
+  return found
 end
 
--- The message, a one bit, zeros, and the length in bits, to a multiple of 64 bytes.
-local function padded(message)
-  local length = #message
-  local tail = char(band(rshift(length, 21), 255), band(rshift(length, 13), 255), band(rshift(length, 5), 255))
-  return message .. "\128" .. ("\0"):rep((55 - length) % 64) .. "\0\0\0\0" .. tail .. char(band(lshift(length, 3), 255))
+local function is_sound(request)
+  return worth(request).sound
 end
 
--- The sixteen words of a block, and those made of them.
-local function schedule(text, start)
-  local words = {}
-  for i = 1, 16 do
-    local a, b, c, d = byte(text, start + 4 * i - 4, start + 4 * i - 1)
-    words[i] = bor(lshift(a, 24), lshift(b, 16), lshift(c, 8), d)
+-- "0" not revoked, "1" revoked, "?" nobody knows.
+local function state(request, issuer)
+  local list = lists[issuer]
+  if list == nil then
+    return "0"
   end
-  for i = 17, 64 do
-    local early, late = words[i - 15], words[i - 2]
-    local first = bxor(ror(early, 7), ror(early, 18), rshift(early, 3))
-    local second = bxor(ror(late, 17), ror(late, 19), rshift(late, 10))
-    words[i] = tobit(words[i - 16] + first + words[i - 7] + second)
+  if not list or (list.ends ~= nil and os.time() >= list.ends) then
+    return "?"
   end
-  return words
+  return holds(list.keys, worth(request).key) and "1" or "0"
 end
 
--- Sums of five words stay far below 2^53, where doubles are exact; tobit cuts them to 32 bits.
-local function compressed(state, words)
-  local a, b, c, d, e, f, g, h = unpack(state)
-  for i = 1, 64 do
-    local mixed = bxor(ror(e, 6), ror(e, 11), ror(e, 25))
-    local choice = bxor(band(e, f), band(bnot(e), g))
-    local first = tobit(h + mixed + choice + ROUND[i] + words[i])
-    local turned = bxor(ror(a, 2), ror(a, 13), ror(a, 22))
-    local majority = bxor(band(a, b), band(a, c), band(b, c))
-    a, b, c, d, e, f, g, h = tobit(first + turned + majority), a, b, c, tobit(d + first), e, f, g
-  end
-  local added = { a, b, c, d, e, f, g, h }
-  for i = 1, 8 do
-    added[i] = tobit(added[i] + state[i])
-  end
-  return added
-end
-
-return function(message)
-  local state = { unpack(START, 1, 8) }
-  local text = padded(message)
-  for start = 1, #text, 64 do
-    state = compressed(state, schedule(text, start))
-  end
-  local digits = {}
-  for i = 1, 8 do
-    digits[i] = tohex(state[i])
-  end
-  return table.concat(digits)
-end
-end)())
+return { is_sound = is_sound, state = state }
+end)(imported, certificates, sha256)
 local paths = (function(...)
 -- Paths as an application may read them.
 --
@@ -1320,7 +1465,7 @@ local decide = (function(...)
 --
 -- The decision is the filter state "mtls.decision". "allow" is set by the very last statement: whatever fails
 -- before leaves it unset, and the gate behind this filter denies. Nothing after handle:respond() runs.
-local config, rules_for, facts_of, paths, answer, record, forward = ...
+local config, rules_for, facts_of, paths, answer, record, forward, own = ...
 
 local READY = "/.mtls/ready"
 local DENIED = "client certificate required"
@@ -1347,7 +1492,8 @@ local function is_ours(host)
   return config.exact[host] or config.wildcard[host:match("^[^.]+%.(.+)$") or ""] or false
 end
 
--- What the presented certificate is worth now, not when the connection was opened.
+-- What the presented certificate is worth now, not when the connection was opened. An issuer is true in the table when
+-- the filter before this one has its list (a managed CA), and false when users brought it.
 local function judge(request)
   local ssl = request.ssl
   request.presented = ssl ~= nil and ssl:peerCertificatePresented()
@@ -1356,14 +1502,18 @@ local function judge(request)
     return
   end
   local state = request.info:filterState():get("mtls.revoked")
-  local listed = false
+  local listed, imported = false, "0"
   if ssl:peerCertificateValidated() and os.time() < ssl:expirationPeerCertificate() then
-    local issuer = config.issuers[ssl:sha256PeerCertificateIssuerDigest()]
-    request.verified = issuer ~= nil
-    listed = issuer == true
+    local issuer = ssl:sha256PeerCertificateIssuerDigest()
+    local managed = config.issuers[issuer]
+    listed = managed == true
+    request.verified = listed or (managed == false and own.is_sound(request))
+    if request.verified and not listed then
+      imported = own.state(request, issuer)
+    end
   end
-  request.revoked = request.verified and state == "1"
-  request.unknown = state ~= "0" and state ~= "1" and (state ~= "?" or listed)
+  request.revoked = request.verified and (state == "1" or imported == "1")
+  request.unknown = imported == "?" or (state ~= "0" and state ~= "1" and (state ~= "?" or listed))
 end
 
 -- The rule that ends the evaluation, or nil; adds the Log rules that apply to logs, each once.
@@ -1446,7 +1596,7 @@ return function(handle)
   forward(request)
   info:filterState():set("mtls.decision", "envoy.string", "allow")
 end
-end)(config, rules_for, facts_of, paths, answer, record, forward)
+end)(config, rules_for, facts_of, paths, answer, record, forward, own)
 local _ = (function(...)
 -- Which script decides: this one, or the mounted file of the same name, whichever has the higher epoch.
 --
