@@ -143,6 +143,31 @@ def test_an_older_list_takes_nothing_back() -> None:
     assert "is older than" in after.troubles[0].message
 
 
+def test_a_list_that_vanishes_out_of_its_file_stays_in_force_and_is_missed() -> None:
+    """Everything that it revoked would be good again, and nobody would be told."""
+    one, two = crl(PARTNER, 10, now=NOW), crl(FLEET, 20, now=NOW)
+    before = told((FILE, CLOSED, one + two))
+    after = told((FILE, CLOSED, two), held=dict(before.held))
+    assert after.told == before.told
+    assert [trouble.reason for trouble in after.troubles] == [Reason.INVALID_CRL]
+    assert "no list of CN=Partner CA any more" in after.troubles[0].message
+    assert told((FILE, CLOSED, two), held=dict(after.held)) == after
+
+
+def test_a_list_can_move_from_one_file_to_another() -> None:
+    one, two = crl(PARTNER, 10, now=NOW), crl(FLEET, 20, now=NOW)
+    before = told((FILE, CLOSED, one + two), (OTHER_FILE, CLOSED, two))
+    after = told((FILE, CLOSED, two), (OTHER_FILE, CLOSED, one), held=dict(before.held))
+    assert (after.told, after.troubles) == (before.told, ())
+
+
+def test_the_list_of_a_ca_that_is_no_longer_trusted_goes_with_it() -> None:
+    one, two = crl(PARTNER, 10, now=NOW), crl(FLEET, 20, now=NOW)
+    before = told((FILE, CLOSED, one + two))
+    after = told((FILE, CLOSED, two), held=dict(before.held), cas=trust(FLEET))
+    assert (after.told, after.troubles) == ({FLEET.digest: list_of(20)}, ())
+
+
 def test_of_lists_of_one_instant_the_number_decides() -> None:
     before = told((FILE, CLOSED, crl(PARTNER, 10, 11, now=NOW, number=2)))
     assert (

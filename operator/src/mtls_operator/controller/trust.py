@@ -30,6 +30,8 @@ from mtls_operator.plan.trouble import Trouble
 
 _KINDS = {SourceKind.CONFIG_MAP: Kind.CONFIG_MAP, SourceKind.SECRET: Kind.SECRET}
 _Digests = tuple[str, ...]
+#: Of one file of lists, each for other CAs: a host whose CAs change all the time must not fill the memory.
+_MOST_READINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +138,9 @@ class Trusts:
     async def _reading(self, namespace: str, source: Source, cas: list[TrustedCa]) -> Reading | File:
         target = target_of(namespace, source)
         key, digests = (target, source.key), tuple(sorted(ca.digest for ca in cas))
-        known = self._readings.get(key, {}).get(digests)
-        if known is not None and (known.look_again is None or self.context.now() < known.look_again):
-            return known
+        last = self._readings.get(key, {}).get(digests)
+        if last is not None and (last.look_again is None or self.context.now() < last.look_again):
+            return last
         changes = self._changes.get(target, 0)
         file = await self._fetch(target, source)
         if file.data is None:
@@ -146,7 +148,10 @@ class Trusts:
         # Tens of thousands of entries take a second: the other keys go on meanwhile.
         reading = await self.aside(partial(read_lists, file.data, cas, now=self.context.now()))
         if self._changes.get(target, 0) == changes:
-            self._readings.setdefault(key, {})[digests] = reading
+            known = self._readings.setdefault(key, {})
+            if len(known) >= _MOST_READINGS:
+                known.clear()
+            known[digests] = reading
         return reading
 
     async def _fetch(self, target: Target, source: Source) -> File:

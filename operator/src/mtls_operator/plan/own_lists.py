@@ -18,11 +18,12 @@ from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.envoy import SerialSet, Unlisted, pack_serials
 from mtls_operator.pki import CrlRefusal, RefusedCrl, TrustedCa, read_crls
 from mtls_operator.plan.held import HeldCrls, HeldList
-from mtls_operator.plan.own_cas import File, OwnCa, OwnCas, describe, earliest, missing, said
+from mtls_operator.plan.own_cas import File, OwnCas, describe, earliest, missing, said
 from mtls_operator.plan.trouble import Trouble
 
 #: Revoked certificates in all lists of a host: eight bytes each, in a ConfigMap with everything else of the host.
 MAX_SERIALS: Final = 90_000
+_LONGEST_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,10 @@ def own_lists(
             troubles.append(trouble)
             if crl.when_stale is WhenStale.FAIL_CLOSED:
                 uncertain |= set(digests) - set(current.known)
+    troubles += _put_back(crls, kept, held, set(digests), cas)
     told = _told(crls, kept, digests, uncertain)
     stale = [
-        _stale(crl, one, cas.trusted)
+        _stale(crl, one, cas)
         for crl in crls
         for one in kept[str(crl.source)].lists
         if now >= one.next_update and _counts(one, crl, told)
@@ -131,6 +133,39 @@ def _current(  # noqa: PLR0913 - what a file's standing rests on, two of it by k
     consequence = " What it said before stays in force." if left else _consequence(crl)
     message = f"{describe(crl.source)}: {said(faults)}{consequence}"
     return HeldCrls(before.known, (*fresh, *left)), Trouble(Reason.INVALID_CRL, message)
+
+
+def _put_back(
+    crls: Sequence[CrlSource],
+    kept: dict[str, HeldCrls],
+    held: Mapping[str, HeldCrls],
+    trusted: set[str],
+    cas: OwnCas,
+) -> Iterable[Trouble]:
+    """Keep lists of trusted CAs that vanished out of their file and are in no other one, and say so.
+
+    Whatever they revoked would be good again without a word. Lists can move from one file to another.
+    """
+    for crl in crls:
+        name = str(crl.source)
+        for one in held.get(name, HeldCrls()).lists:
+            covered = {
+                issuer for crls_of in kept.values() for other in crls_of.lists for issuer in other.issuers
+            }
+            alone = trusted & set(one.issuers) - covered
+            if not alone:
+                continue
+            kept[name] = HeldCrls(kept[name].known, (*kept[name].lists, one))
+            message = (
+                f"{describe(crl.source)}: there is no list of {_name(one, cas)} any more. What it said before stays in "
+                "force: put one there, or take the file off crls for a moment."
+            )
+            yield Trouble(Reason.INVALID_CRL, message)
+
+
+def _name(one: HeldList, cas: OwnCas) -> str:
+    found = (own.ca.subject for own in cas.trusted if own.ca.digest in one.issuers)
+    return next(found, "a CA")[:_LONGEST_NAME]
 
 
 def _is_harmless(refused: RefusedCrl, expired: frozenset[str]) -> bool:
@@ -181,15 +216,14 @@ def _counts(one: HeldList, crl: CrlSource, told: Mapping[str, SerialSet | Unlist
     return any(told.get(issuer) == SerialSet(one.keys, ends) for issuer in one.issuers)
 
 
-def _stale(crl: CrlSource, one: HeldList, cas: Sequence[OwnCa]) -> Trouble:
-    name = next((own.ca.subject for own in cas if own.ca.digest in one.issuers), "a CA")[:200]
+def _stale(crl: CrlSource, one: HeldList, cas: OwnCas) -> Trouble:
     consequence = (
         "Certificates of that CA are refused where rules read certificates (whenStale: FailClosed)"
         if crl.when_stale is WhenStale.FAIL_CLOSED
         else "What it says still counts, newer revocations are not known (whenStale: FailOpen)"
     )
     message = (
-        f"{describe(crl.source)}: the list of {name} ended at {format_timestamp(one.next_update)} (nextUpdate). "
-        f"{consequence}: import a newer one."
+        f"{describe(crl.source)}: the list of {_name(one, cas)} ended at {format_timestamp(one.next_update)} "
+        f"(nextUpdate). {consequence}: import a newer one."
     )
     return Trouble(Reason.CRL_STALE, message)
