@@ -168,6 +168,29 @@ async def test_a_secret_that_cannot_be_changed_is_named(lab: Lab) -> None:
     assert "immutable" in message
 
 
+async def test_contents_that_cannot_be_put_back_are_named_and_not_tried_without_end(lab: Lab) -> None:
+    await _issued(lab, renewal={"policy": "Never"})
+    change = {"data": {names.CA_KEY: "cnViYmlzaA=="}, "immutable": True}
+    lab.cluster.edit(Kind.SECRET, NAMESPACE, "gateway", change)
+    await lab.settle()
+    status, reason, message = lab.condition(Kind.CERTIFICATE, "gateway", "Ready")
+    assert (status, reason) == ("False", "InvalidSecret")
+    assert "immutable" in message
+    lab.cluster.remove(Kind.SECRET, NAMESPACE, "gateway")
+    await lab.pass_time(minutes=2)
+    assert _is_whole(lab)
+    assert lab.condition(Kind.CERTIFICATE, "gateway", "Ready")[:2] == ("True", "Ready")
+
+
+async def test_what_somebody_writes_after_the_certificate_goes(lab: Lab) -> None:
+    serial = await _issued(lab)
+    before = _data(lab, names.TLS_CERT_KEY)
+    _put(lab, tls_crt=before + b"# rubbish\n" * 9000)
+    await lab.settle()
+    assert _data(lab, names.TLS_CERT_KEY) == before
+    assert lab.serial() == serial
+
+
 async def test_an_edit_while_the_operator_is_away_is_mended_when_it_is_back(lab: Lab) -> None:
     first = await _issued(lab)
     await lab.stop()

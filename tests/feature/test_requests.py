@@ -188,6 +188,17 @@ async def test_a_config_map_that_somebody_edits_is_put_back_without_signing_agai
     assert body["metadata"]["labels"][names.MANAGED_BY_LABEL] == names.MANAGED_BY
 
 
+async def test_what_somebody_writes_after_the_certificate_does_not_get_into_the_status(lab: Lab) -> None:
+    """The API server would refuse a status of that size, again and again."""
+    await _issued(lab)
+    pem = _pem(lab)
+    change = {"data": {names.TLS_CERT_KEY: pem + "# rubbish\n" * 9000}}
+    lab.cluster.edit(Kind.CONFIG_MAP, NAMESPACE, CONFIG, change)
+    await lab.settle()
+    assert _pem(lab) == pem
+    assert lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, CONFIG)["data"][names.TLS_CERT_KEY] == pem
+
+
 async def test_a_config_map_of_somebody_else_is_left_alone(lab: Lab) -> None:
     theirs = {
         "apiVersion": "v1",

@@ -40,8 +40,9 @@ RETRY = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why a renewal was not possible, and when to try again."""
+    """Why a certificate could not be replaced or its contents completed, and when to try again."""
 
+    step: Step
     obstacle: Obstacle
     until: datetime
 
@@ -88,7 +89,7 @@ class CertificateReconciler:
             obstacle = await self._perform(step, view, tenant, gathered)
             if obstacle is not None and step in (Step.RENEW, Step.COMPLETE):
                 until = self.context.now() + RETRY
-                self._failures[certificate.meta.uid] = _Failure(obstacle, until)
+                self._failures[certificate.meta.uid] = _Failure(step, obstacle, until)
                 continue
             if obstacle is not None:
                 return await self._refuse(view, obstacle)
@@ -105,12 +106,18 @@ class CertificateReconciler:
                 del tenant.unreported[uid]
 
     def _with_failure(self, view: CertificateView) -> CertificateView:
-        """Return a view that says why the last attempt to replace a certificate failed, until the next one is due."""
+        """Return a view that says why the last attempt to write failed, until the next one is due."""
         failure = self._failures.get(view.certificate.meta.uid)
-        if view.renewal is None or failure is None or failure.until <= view.now:
+        if failure is None:
             return view
-        renewal = replace(view.renewal, obstacle=failure.obstacle)
-        return replace(view, renewal=renewal, incomplete=False)
+        if failure.until <= view.now:
+            del self._failures[view.certificate.meta.uid]
+            return view
+        if failure.step is Step.COMPLETE:
+            return replace(view, incomplete=False, contents=failure.obstacle)
+        if view.renewal is None:
+            return view
+        return replace(view, renewal=replace(view.renewal, obstacle=failure.obstacle))
 
     async def _perform(
         self, step: Step, view: CertificateView, tenant: Tenant, gathered: Gathered
@@ -162,8 +169,10 @@ class CertificateReconciler:
         if view.facts is None:
             return None
         moments = [view.facts.not_after, *view.former.values(), *self._superseding(view)]
+        if certificate.meta.uid in self._failures:
+            moments.append(self._failures[certificate.meta.uid].until)
         if view.renewal is not None and not certificate.revoked:
-            moments.append(view.now + RETRY if view.renewal.obstacle is not None else view.renewal.due)
+            moments.append(view.renewal.due)
         waits = [(moment - view.now).total_seconds() for moment in moments if moment > view.now]
         return min(waits) + 1 if waits else None
 

@@ -11,6 +11,7 @@ from mtls_operator.api.secret import Secret
 from mtls_operator.cluster import Body, Kind
 from mtls_operator.controller.holdings import place_of
 from mtls_operator.controller.world import Written
+from mtls_operator.pki import plain_pem
 from mtls_operator.plan.authority import CERTIFICATE_ROLE, certificate_owner
 from mtls_operator.plan.certificate import issued_for
 from mtls_operator.plan.keystore import KEYSTORE_KEYS, mark_of
@@ -84,7 +85,9 @@ def value_of(body: Body, key: str) -> bytes:
 
 
 def is_complete(certificate: ClientCertificate, seen: Written, ca_pem: str) -> bool:
-    """Say whether our labels and the CA's certificate are as they were written."""
+    """Say whether our labels and both certificates are as they were written, without anything before or after."""
     key = None if certificate.request is not None else Secret(b"")
-    wanted = content_of(document_of(certificate, "", ca_pem, key=key, keystores=NO_KEYSTORES))
-    return all(seen.content.get(part) == wanted[part] for part in (f"data/{names.CA_KEY}", "labels"))
+    pem = plain_pem(seen.certificate)
+    wanted = content_of(document_of(certificate, pem, ca_pem, key=key, keystores=NO_KEYSTORES))
+    parts = (f"data/{names.CA_KEY}", f"data/{names.TLS_CERT_KEY}", "labels")
+    return all(seen.content.get(part) == wanted[part] for part in parts)

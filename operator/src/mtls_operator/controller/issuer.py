@@ -23,7 +23,7 @@ from mtls_operator.controller.keystores import KeystoreMaker
 from mtls_operator.controller.signer import Made, Signer
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Written
-from mtls_operator.pki import CertificateFacts, Content, PkiError, read_certificate
+from mtls_operator.pki import CertificateFacts, Content, PkiError, plain_pem, read_certificate
 from mtls_operator.plan.certificate import Obstacle
 from mtls_operator.plan.ledger import Entry, Record
 
@@ -97,7 +97,7 @@ class Issuer:
         body = await self._unchanged(certificate, seen)
         if body is None:
             return None
-        pem = value_of(body, names.TLS_CERT_KEY).decode("ascii", "replace")
+        pem = plain_pem(value_of(body, names.TLS_CERT_KEY))
         key = Secret(value_of(body, names.TLS_KEY_KEY)) if certificate.request is None else None
         keystores = await self._keystores(certificate, pem, ca_pem, key, body)
         obstacle = keystores if isinstance(keystores, Obstacle) else None

@@ -38,6 +38,7 @@ from mtls_operator.pki import (
     issue_client_from_request,
     key_digest_of,
     kind_of_key,
+    plain_pem,
     read_certificate,
 )
 from mtls_operator.plan.authority import AuthorityUnusableError, Stored
@@ -104,7 +105,7 @@ class Signer:
             return None
         if stored is None or not fits or facts.serial != certificate.status.get("serialNumber"):
             return None
-        return Made(pem, stored.authority.certificate_pem, facts, None)
+        return Made(plain_pem(pem), stored.authority.certificate_pem, facts, None)
 
     @staticmethod
     def signed_by_us(tenant: Tenant, certificate_pem: str) -> Stored | None:

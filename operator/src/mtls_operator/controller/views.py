@@ -15,7 +15,7 @@ from mtls_operator.controller.keystores import KeystoreMaker
 from mtls_operator.controller.signer import Signer
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken, Written
-from mtls_operator.pki import CertificateFacts, PkiError, key_digest_of, read_certificate
+from mtls_operator.pki import CertificateFacts, PkiError, key_digest_of, plain_pem, read_certificate
 from mtls_operator.plan.authority import Stored
 from mtls_operator.plan.certificate import CertificateView, Obstacle, Renewal, next_renewal
 from mtls_operator.plan.holder import request_of
@@ -49,7 +49,7 @@ class Views:
         serial = facts.serial if facts is not None else str(certificate.status.get("serialNumber") or "")
         record = tenant.ledger.get(serial)
         in_force, waiting_for = self._in_force(tenant, serial, record)
-        current, keystore = self._contents(certificate, seen, stored, version)
+        current, problem = self._contents(certificate, seen, stored, version)
         view = CertificateView(
             certificate=certificate,
             facts=facts,
@@ -61,10 +61,10 @@ class Views:
             now=now,
             renewal=self._renewal(certificate, tenant, facts, seen, stored),
             former=former(context.world, tenant, certificate, now=now),
-            pem=seen.certificate if seen is not None else "",
+            pem=plain_pem(seen.certificate) if facts is not None and seen is not None else "",
             distrusted=stored is not None and not stored.trusted,
             incomplete=not current,
-            keystore=keystore,
+            contents=problem,
         )
         return Gathered(view, seen, stored)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from mtls_operator.pki.alternative_names import SubjectAltNames
 from mtls_operator.pki.authority import Authority, load_authority, new_authority
 from mtls_operator.pki.bundle import MAX_CERTIFICATES, Bundle, RefusedCa, describe_ca, read_bundle
-from mtls_operator.pki.certificate import CertificateFacts, read_certificate
+from mtls_operator.pki.certificate import CertificateFacts, plain_pem, read_certificate
 from mtls_operator.pki.client import Judged, judge_client
 from mtls_operator.pki.crl import CrlEntry, CrlFacts, read_crl, sign_crl
 from mtls_operator.pki.crl_forms import CrlForms, crl_forms, fresh_for
@@ -151,6 +151,7 @@ __all__ = [
     "new_authority",
     "parse_serial",
     "pkcs12_of",
+    "plain_pem",
     "random_serial",
     "read_bundle",
     "read_certificate",

@@ -60,10 +60,10 @@ class CertificateView:
     ``facts`` are those of the certificate in the Secret (or, for a request, in the ConfigMap) that carries our
     object's UID, and ``pem`` is that certificate; there are none where it is missing or damaged. ``distrusted`` says
     that its CA counts no more. ``incomplete`` says that something else of what is ours is missing there or was edited,
-    ``keystore`` why a keystore cannot be made. ``renewal`` says when the certificate is replaced. ``former`` are the
-    earlier certificates of the object that still count, with their ends. ``record`` is the ledger's word on its serial
-    number, ``in_force`` whether every proxy acknowledged the current list; ``waiting_for`` names the proxies that did
-    not. ``pending_records`` are records that the ledger still has to get for this object.
+    ``contents`` why that cannot be put back, or a keystore not be made. ``renewal`` says when the certificate is
+    replaced. ``former`` are the earlier certificates of the object that still count, with their ends. ``record`` is the
+    ledger's word on its serial number, ``in_force`` whether every proxy acknowledged the current list; ``waiting_for``
+    names the proxies that did not. ``pending_records`` are records that the ledger still has to get for this object.
     """
 
     certificate: ClientCertificate
@@ -79,7 +79,7 @@ class CertificateView:
     pem: str = ""
     distrusted: bool = False
     incomplete: bool = False
-    keystore: Obstacle | None = None
+    contents: Obstacle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,12 +285,9 @@ def _ready(view: CertificateView) -> tuple[Reason, str, bool]:
         return Reason.RENEWAL_REQUIRED, message, False
     if view.distrusted:
         return Reason.CA_ROTATION, "The CA that signed it was retired: no proxy accepts it any more.", False
-    if view.keystore is not None:
-        return (
-            view.keystore.reason,
-            f"The certificate is issued, its keystore is not: {view.keystore.message}",
-            False,
-        )
+    if view.contents is not None:
+        message = f"The certificate is issued; what belongs beside it is not written: {view.contents.message}"
+        return view.contents.reason, message, False
     if renewal is not None and renewal.obstacle is not None:
         message = f"It is valid, but could not be renewed although {renewal.why}: {renewal.obstacle.message}"
         return Reason.RENEWAL_FAILED, message, True
