@@ -38,6 +38,10 @@ NAMESPACE_UID_LABEL: Final = f"{GROUP}/namespace-uid"
 
 #: On the Secret of a ClientCertificate: digest of what its certificate was issued for.
 ISSUED_FOR_ANNOTATION: Final = f"{GROUP}/issued-for"
+#: On a ClientCertificate: replace its certificate once, at this time (RFC 3339) or at once if it has passed.
+RENEW_ANNOTATION: Final = f"{GROUP}/renew"
+#: On the Secret of a ClientCertificate: the last wish of that kind that was granted.
+RENEWED_FOR_ANNOTATION: Final = f"{GROUP}/renewed-for"
 #: On the Secret of a managed CA: where it stands (see ``plan.authority.Phase``); missing: it is the active one.
 PHASE_ANNOTATION: Final = f"{GROUP}/phase"
 #: On the Secret of a managed CA, set by an administrator: rotate now. ``compromised`` drops this CA at once.

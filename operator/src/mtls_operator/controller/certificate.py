@@ -186,6 +186,7 @@ class CertificateReconciler:
             certificate,
             facts,
             issued_for_digest=seen.issued_for,
+            renewed_for=seen.renewed_for,
             signed_by=_signed_by(tenant, seen.certificate),
             active=tenant.stored,
             reissue_window=self.context.settings.reissue_window,

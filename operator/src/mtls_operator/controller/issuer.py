@@ -34,7 +34,7 @@ from mtls_operator.pki import (
     issue_client,
 )
 from mtls_operator.plan.authority import CERTIFICATE_ROLE, AuthorityUnusableError, certificate_owner
-from mtls_operator.plan.certificate import Obstacle, issued_for
+from mtls_operator.plan.certificate import Obstacle, granted, issued_for
 from mtls_operator.plan.holder import names_of
 from mtls_operator.plan.ledger import Entry, Record
 from mtls_operator.plan.objects import Document, metadata, secret, secret_value
@@ -70,7 +70,7 @@ class Issuer:
         if isinstance(signed, Obstacle):
             return signed
         authority, issued = signed
-        document = _document(certificate, authority, issued)
+        document = self._document(certificate, authority, issued)
         # From here on it may exist: an object that goes before its status names it still revokes it (G3).
         tenant.unreported.setdefault(certificate.meta.uid, {})[issued.facts.serial] = issued.facts.not_after
         present = self.context.world.certificates.get(*certificate.meta.key)
@@ -115,7 +115,7 @@ class Issuer:
             return signed
         authority, issued = signed
         tenant.unreported.setdefault(certificate.meta.uid, {})[issued.facts.serial] = issued.facts.not_after
-        body = await self.context.cluster.replace(_into(body, _document(certificate, authority, issued)))
+        body = await self.context.cluster.replace(_into(body, self._document(certificate, authority, issued)))
         self.context.world.observe(Kind.SECRET, body, answer=True)
         self.context.recorder.record(
             names.CERTIFICATE_KIND,
@@ -189,6 +189,27 @@ class Issuer:
             return await asyncio.to_thread(sign)
         return sign()
 
+    def _document(self, certificate: ClientCertificate, authority: Authority, issued: Issued) -> Document:
+        """Return the Secret of a certificate."""
+        meta = metadata(
+            certificate.meta.namespace,
+            certificate.secret_name,
+            role=CERTIFICATE_ROLE,
+            owner=certificate_owner(certificate.meta.name, certificate.meta.uid),
+        )
+        meta["annotations"] = {
+            names.ISSUED_FOR_ANNOTATION: issued_for(certificate),
+            names.RENEWED_FOR_ANNOTATION: granted(certificate, now=self.context.now()),
+        }
+        return secret(
+            meta,
+            {
+                names.TLS_CERT_KEY: issued.certificate_pem,
+                names.TLS_KEY_KEY: issued.key_pem,
+                names.CA_KEY: authority.certificate_pem,
+            },
+        )
+
     async def _adopt(self, certificate: ClientCertificate) -> Obstacle | None:
         """Look at a Secret of our name that was there already: ours after a crash, or somebody else's."""
         body = await self.context.cluster.get(
@@ -208,25 +229,6 @@ _Names: TypeAlias = tuple[Subject, SubjectAltNames]
 
 def _kind_of_key(certificate: ClientCertificate) -> KeySpec:
     return KeySpec(KeyAlgorithm(certificate.algorithm.value), certificate.key_size)
-
-
-def _document(certificate: ClientCertificate, authority: Authority, issued: Issued) -> Document:
-    """Return the Secret of a certificate."""
-    meta = metadata(
-        certificate.meta.namespace,
-        certificate.secret_name,
-        role=CERTIFICATE_ROLE,
-        owner=certificate_owner(certificate.meta.name, certificate.meta.uid),
-    )
-    meta["annotations"] = {names.ISSUED_FOR_ANNOTATION: issued_for(certificate)}
-    return secret(
-        meta,
-        {
-            names.TLS_CERT_KEY: issued.certificate_pem,
-            names.TLS_KEY_KEY: issued.key_pem,
-            names.CA_KEY: authority.certificate_pem,
-        },
-    )
 
 
 def _into(body: Body, document: Document) -> Body:

@@ -43,7 +43,7 @@ class Written:
 
     ``content`` are digests of its parts; ``epoch`` and ``text`` are set for the generated scripts and for the
     last good rules; ``certificate`` is the public ``tls.crt`` of a Secret, ``issued_for`` the digest of what it was
-    issued for.
+    issued for, ``renewed_for`` the wish for a renewal that was granted last.
     """
 
     kind: Kind
@@ -60,6 +60,7 @@ class Written:
     text: str = ""
     script: str = ""
     issued_for: str = ""
+    renewed_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,4 +288,5 @@ def _written(kind: Kind, body: Mapping[str, Any]) -> Written:
         text=text,
         script=script,
         issued_for=str((metadata.get("annotations") or {}).get(names.ISSUED_FOR_ANNOTATION) or ""),
+        renewed_for=str((metadata.get("annotations") or {}).get(names.RENEWED_FOR_ANNOTATION) or ""),
     )

@@ -101,11 +101,18 @@ def issued_for(certificate: ClientCertificate) -> str:
     return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
 
 
+def granted(certificate: ClientCertificate, *, now: datetime) -> str:
+    """Return the wish for a renewal that a certificate issued now grants; empty: none that is due."""
+    wished = certificate.renew_at
+    return format_timestamp(wished) if wished is not None and wished <= now else ""
+
+
 def next_renewal(  # noqa: PLR0913 - what a renewal rests on, all by keyword
     certificate: ClientCertificate,
     facts: CertificateFacts,
     *,
     issued_for_digest: str,
+    renewed_for: str,
     signed_by: Stored | None,
     active: Stored | None,
     reissue_window: timedelta,
@@ -113,11 +120,17 @@ def next_renewal(  # noqa: PLR0913 - what a renewal rests on, all by keyword
 ) -> Renewal | None:
     """Return when and why a certificate is replaced; None: never.
 
-    ``signed_by`` is the generation of the CA that signed it. When another one signs now, all certificates are issued
-    anew within the window, each at a time of its own; at once when the old one counts no more.
+    A wish (``renew_at``) is granted once, whatever the policy: ``renewed_for`` is the last that was. ``signed_by`` is
+    the generation of the CA that signed it. When another one signs now, all certificates are issued anew within the
+    window, each at a time of its own; at once when the old one counts no more.
     """
-    if certificate.renewal.policy is RenewalPolicy.NEVER or active is None:
+    if active is None:
         return None
+    wished = certificate.renew_at
+    if wished is not None and format_timestamp(wished) == renewed_for:
+        wished = None
+    if certificate.renewal.policy is RenewalPolicy.NEVER:
+        return Renewal(wished, wished, _WISHED) if wished is not None else None
     uid = certificate.meta.uid
     life = Life(facts.not_before, facts.not_after, active.authority.facts.not_after)
     decision = decide(life, Wish(before=certificate.renewal.before), uid=uid, revoked=False, now=now)
@@ -130,7 +143,12 @@ def next_renewal(  # noqa: PLR0913 - what a renewal rests on, all by keyword
             due, why = moment, "a new CA signs"
     if issued_for_digest and issued_for_digest != issued_for(certificate) and now < due:
         due, why = now, "its spec was changed"
+    if wished is not None and wished < due:
+        at, due, why = min(at, wished), wished, _WISHED
     return Renewal(at, due, why)
+
+
+_WISHED = "somebody asked for it"
 
 
 def next_step(view: CertificateView) -> Step:
