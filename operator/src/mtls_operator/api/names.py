@@ -47,6 +47,8 @@ PHASE_ANNOTATION: Final = f"{GROUP}/phase"
 #: On the Secret of a managed CA, set by an administrator: rotate now. ``compromised`` drops this CA at once.
 ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
 ROTATE_COMPROMISED: Final = "compromised"
+#: On a request to revoke a serial number: why it is not granted.
+REFUSED_ANNOTATION: Final = f"{GROUP}/refused"
 
 #: Ports of the sidecar and of the operator's discovery service.
 TLS_PORT: Final = 8443
@@ -119,6 +121,11 @@ def serving_ca_secret(namespace: str) -> str:
 def ledger_page(namespace: str, page: int) -> str:
     """Return the name, in the operator's namespace, of one page of a namespace's ledger of revocations."""
     return f"ledger-{namespace}-{page}"
+
+
+def revocation_request(namespace: str, serial: str) -> str:
+    """Return the name, in the operator's namespace, of the request to revoke a serial number without an object."""
+    return f"revoke-{namespace}-{serial.lower()}"
 
 
 def revocation_page(page: int) -> str:

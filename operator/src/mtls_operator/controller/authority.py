@@ -17,6 +17,7 @@ from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import gone, holders
 from mtls_operator.controller.internal import Internal
+from mtls_operator.controller.requests import RevocationRequests
 from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.pki import PkiError, read_certificate
@@ -41,6 +42,7 @@ class AuthorityReconciler:
     authorities: Authorities
     internal: Internal
     rotation: Rotation
+    requests: RevocationRequests
     _epochs: dict[str, int] = field(default_factory=dict)
 
     async def reconcile(self, namespace: str) -> float | None:
@@ -51,8 +53,10 @@ class AuthorityReconciler:
             self.authorities.tenants.pop(namespace, None)
             self.authorities.left.pop(namespace, None)
             self._wake(namespace, world.certificates.of(namespace))
+            await self.requests.refuse_all(namespace, f"There is no namespace {namespace}.")
             return None
         if not self._in_use(namespace):
+            await self.requests.refuse_all(namespace, f"Namespace {namespace} has nothing of this operator.")
             return None
         tenant = await self.authorities.load(namespace)
         if tenant is None:
@@ -67,6 +71,10 @@ class AuthorityReconciler:
         # Revocations come first: nothing that goes wrong with the other objects may hold one back.
         await self._record(tenant)
         await self._publish(tenant)
+        granted = await self.requests.take(tenant)
+        if granted:
+            await self._publish(tenant)
+            await self.requests.finish(granted)
         renew_identity = await self._identify_proxies(tenant)
         await self.context.ensure(bundle_document(namespace, tenant.generations))
         rotate = await self.rotation.advance(tenant)

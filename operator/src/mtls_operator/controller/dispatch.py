@@ -15,6 +15,7 @@ from mtls_operator.controller.context import Context
 from mtls_operator.controller.unchecked import KINDS, Unchecked
 from mtls_operator.controller.world import certificate_of
 from mtls_operator.plan.authority import generation_of
+from mtls_operator.plan.requests import REQUEST_ROLE
 from mtls_operator.plan.rollout import Pod
 from mtls_operator.push import DiscoveryServer, Report
 from mtls_operator.push import Pod as PushedPod
@@ -202,6 +203,9 @@ class Dispatch:
             version = None if gone else str(metadata["resourceVersion"])
             if self.authorities.page_changed(tenant, metadata["name"], version):
                 queue.add(keys.authority(tenant), delay=0.05)
+        elif role == REQUEST_ROLE:
+            self.authorities.request_changed(tenant, metadata["name"], gone=gone)
+            queue.add(keys.authority(tenant))
         elif role == "webhook":
             queue.add(keys.INTERNAL)
         elif role in ("bundle", "revocation", "proxy"):
@@ -235,4 +239,4 @@ class Dispatch:
 
 _WAITING = ("PendingRevocation", "PendingReactivation")
 #: Roles of objects that exist in the operator's namespace only.
-_OURS_ALONE = ("authority", "ledger", "webhook")
+_OURS_ALONE = ("authority", "ledger", "webhook", REQUEST_ROLE)

@@ -36,6 +36,7 @@ from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
 from mtls_operator.controller.reports import Reports
+from mtls_operator.controller.requests import RevocationRequests
 from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.rule import RuleReconciler
 from mtls_operator.controller.serving import ServingCertificates
@@ -191,7 +192,13 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
 def _reconcilers(
     context: Context, authorities: Authorities, own: Internal, hosts: HostReconciler
 ) -> dict[Topic, Reconcile]:
-    authority = AuthorityReconciler(context, authorities, own, Rotation(context, authorities))
+    authority = AuthorityReconciler(
+        context,
+        authorities,
+        own,
+        Rotation(context, authorities),
+        RevocationRequests(context, authorities),
+    )
     certificate = CertificateReconciler(context, authorities, Issuer(context, authorities))
     rule = RuleReconciler(context, hosts)
 

@@ -24,7 +24,7 @@ PAGE_BYTES: Final = 700 * 1024
 #: Key of a page's ConfigMap.
 RECORDS_KEY: Final = "records.jsonl"
 #: Times are kept in whole seconds: the least difference that orders two records.
-_STEP: Final = timedelta(seconds=1)
+RECORD_STEP: Final = timedelta(seconds=1)
 
 
 class Entry(StrEnum):
@@ -144,7 +144,7 @@ def due(ledger: Mapping[str, Record], holders: Iterable[Holder], *, now: datetim
                     Record(
                         serial=serial,
                         entry=entry,
-                        at=now if before is None else max(now, before.at + _STEP),
+                        at=now if before is None else max(now, before.at + RECORD_STEP),
                         not_after=not_after,
                         reason=RevocationReason.SUPERSEDED if superseded else _reason(holder),
                         owner="/".join(holder.meta.key),
