@@ -78,7 +78,7 @@ async def do(lab: Lab, *words: str) -> Ended:
             __import__(f"mtls_operator.cli.{name}")
             one.start().side_effect = lambda _access, work: works.append(work)
         ahead = timedelta(minutes=2)
-        mock.patch("mtls_operator.cli.cert.renew.utc_now", lambda: lab.now() + ahead).start()
+        mock.patch("mtls_operator.cli.cert.renew.utc_now").start().return_value = lab.now() + ahead
         parsed.run(parsed, screen)
         answer = await works[0](DeskClient(lab.cluster), NAMESPACE)
         if isinstance(answer, str) and answer:

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from tests.feature.desk import do, look
 from tests.feature.harness import Lab
 from tests.support.builders import NAMESPACE, certificate, host, pod, rule
 
 from mtls_operator.api import names
-from mtls_operator.cluster import Kind
+from mtls_operator.cluster import Body, Kind
 from mtls_operator.pki import read_certificate
 from mtls_operator.rules.schema import CERTIFICATE_PREFIX, FIELDS, NAMES_PREFIX
 
@@ -78,6 +82,55 @@ async def test_a_wait_that_takes_too_long_ends_with_what_it_waits_for(lab: Lab) 
     ended = await do(lab, "cert", "issue", "late", "--timeout", "5s")
     assert ended.code == 1
     assert "not within 5 s: the operator has not looked at it yet" in ended.err
+
+
+def _request(folder: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "device-1")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    file = folder / "device.csr"
+    file.write_bytes(request.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+async def test_a_certificate_for_a_signing_request_is_printed(lab: Lab, tmp_path: Path) -> None:
+    """The operator's part is played here: its words in the status are all that the command goes by."""
+    await _running(lab)
+    await lab.stop()
+    file = _request(tmp_path)
+    conditions = [
+        {"type": kind, "status": "True", "reason": "x", "message": "x"} for kind in ("Issued", "Ready")
+    ]
+    status = {"state": "Active", "serialNumber": "2A", "certificate": "PEM\n", "conditions": conditions}
+
+    def sign(kind: Kind, event: str, body: Body) -> None:
+        if event == "ADDED":
+            lab.cluster.edit(kind, NAMESPACE, body["metadata"]["name"], {"status": status})
+
+    lab.cluster.watch({Kind.CERTIFICATE: ""}, sign)
+    ended = await do(lab, "cert", "issue", "device-1", "--csr", str(file))
+    assert (ended.code, ended.out) == (0, "PEM\n"), ended.err
+    spec = lab.cluster.read(Kind.CERTIFICATE, NAMESPACE, "device-1")["spec"]
+    assert spec == {"request": file.read_text()}
+
+
+@pytest.mark.parametrize(
+    "words", [["--cn", "x"], ["--dns", "x.example.com"], ["--key", "RSA-2048"], ["--secret-name", "x"]]
+)
+async def test_a_signing_request_goes_with_no_other_names_and_no_key(
+    lab: Lab, tmp_path: Path, words: list[str]
+) -> None:
+    ended = await do(lab, "cert", "issue", "device-1", "--csr", str(_request(tmp_path)), *words)
+    assert ended.code == 2
+    assert "give no others" in ended.err
+
+
+async def test_a_signing_request_that_nobody_would_sign_is_not_even_sent(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "broken.csr"
+    file.write_text("nonsense")
+    ended = await do(lab, "cert", "issue", "device-1", "--csr", str(file))
+    assert ended.code == 1
+    assert lab.cluster.find(Kind.CERTIFICATE, NAMESPACE, "device-1") is None
 
 
 # revoke and restore
