@@ -66,6 +66,8 @@ class Authorities:
     tenants: dict[str, Tenant] = field(default_factory=dict)
     #: By namespace and UID: objects that are gone, until the ledger has what their deletion asks for.
     left: dict[str, dict[str, ClientCertificate | Broken]] = field(default_factory=dict)
+    #: By namespace: UIDs of objects that went back to an earlier state: a backup was restored under a running operator.
+    set_back: dict[str, set[str]] = field(default_factory=dict)
     #: By namespace: names of requests to revoke a serial number that were not looked at yet.
     asked: dict[str, set[str]] = field(default_factory=dict)
 

@@ -48,7 +48,11 @@ class Dispatch:
     def changed(self, kind: Kind, body: Mapping[str, Any], *, gone: bool, listed: bool = False) -> None:
         """Queue what an event touches; ``gone``: the object was deleted, ``listed``: it comes from a complete list."""
         if listed:
-            self.context.world.listed(kind, body)
+            went_back = self.context.world.listed(kind, body)
+            if went_back and kind is Kind.CERTIFICATE:
+                metadata = body["metadata"]
+                self.authorities.set_back.setdefault(metadata["namespace"], set()).add(metadata["uid"])
+                self.context.queue.add(keys.authority(metadata["namespace"]))
         elif not gone and self.context.world.is_answer(kind, body):
             return
         metadata = body["metadata"]

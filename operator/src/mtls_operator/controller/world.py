@@ -176,16 +176,18 @@ class World:
         if kind is Kind.RULE:
             self.rule_statuses[namespace, name] = body.get("status") or {}
 
-    def listed(self, kind: Kind, body: Mapping[str, Any]) -> None:
-        """Take in an object of a complete list: it counts even if it is older than what was seen.
+    def listed(self, kind: Kind, body: Mapping[str, Any]) -> bool:
+        """Take in an object of a complete list: it counts even if it is older than what was seen; return whether it is.
 
         A cluster that was restored from a backup goes back in its versions.
         """
         namespace, name, version = _identity(body)
         shelf = self._shelf(kind)
-        if shelf.versions.get((namespace, name), -1) > version:
-            shelf.versions.pop((namespace, name))
-            self.observe(kind, body)
+        if shelf.versions.get((namespace, name), -1) <= version:
+            return False
+        shelf.versions.pop((namespace, name))
+        self.observe(kind, body)
+        return True
 
     def is_answer(self, kind: Kind, body: Mapping[str, Any]) -> bool:
         """Say whether an object is just what a write of ours was answered with: nothing new to anybody."""

@@ -8,8 +8,8 @@ merely known (a certificate that left its object while still valid).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -153,6 +153,18 @@ def due(ledger: Mapping[str, Record], holders: Iterable[Holder], *, now: datetim
                     )
                 )
     return tuple(records)
+
+
+def kept(ledger: Mapping[str, Record], owners: Collection[str]) -> tuple[Record, ...]:
+    """Return records that make the revocations of objects final; ``owners`` are their UIDs.
+
+    An object that went back to an earlier state says that it is not revoked, which is no wish to restore anything.
+    """
+    return tuple(
+        replace(record, at=record.at + RECORD_STEP, recovered=True)
+        for record in ledger.values()
+        if record.entry is Entry.REVOKED and not record.recovered and record.owner_uid in owners
+    )
 
 
 def _is_superseded(record: Record | None, holder: Holder, *, now: datetime) -> bool:
