@@ -5,15 +5,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from mtls_operator.api import limits
+from mtls_operator.api import limits, names
 from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.fields import Fields, fields_of
 from mtls_operator.api.keystore import NO_KEYSTORE, Keystore, parse_keystore
 from mtls_operator.api.meta import Meta, parse_meta
+from mtls_operator.api.timestamp import parse_timestamp
 
 
 class KeyAlgorithm(StrEnum):
@@ -111,7 +112,8 @@ class ClientCertificate:
     """A ClientCertificate as its author wants it, defaults applied.
 
     ``request`` is a PEM signing request, None where the key is made here: then the certificate is written into a
-    Secret, otherwise into the status alone. ``status`` is what was written last, as it is.
+    Secret, otherwise into the status alone. ``renew_at`` is when somebody wants it replaced out of turn. ``status`` is
+    what was written last, as it is.
     """
 
     meta: Meta
@@ -131,6 +133,7 @@ class ClientCertificate:
     revoked: bool = False
     revocation_reason: RevocationReason = RevocationReason.UNSPECIFIED
     deletion_policy: DeletionPolicy = DeletionPolicy.REVOKE
+    renew_at: datetime | None = None
     status: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
@@ -170,6 +173,7 @@ def parse_certificate(body: Mapping[str, object]) -> ClientCertificate:
             "revocationReason", RevocationReason, default=RevocationReason.UNSPECIFIED
         ),
         deletion_policy=spec.choice("deletionPolicy", DeletionPolicy, default=DeletionPolicy.REVOKE),
+        renew_at=_renew_at(body),
         status=fields_of(body, path="").child("status").values,
     )
     if request is None and not _is_named(certificate):
@@ -258,6 +262,15 @@ def _renewal(renewal: Fields, validity: timedelta) -> Renewal:
     )
 
 
+def _renew_at(body: Mapping[str, object]) -> datetime | None:
+    """Read the annotation; one that is no time asks for nothing: it is no part of the spec, which stays valid."""
+    annotations = fields_of(body, path="").child("metadata").child("annotations").values
+    try:
+        return parse_timestamp(str(annotations.get(names.RENEW_ANNOTATION) or ""))
+    except ValueError:
+        return None
+
+
 def _private_key(key: Fields) -> tuple[KeyAlgorithm, int, RotationPolicy]:
     key.only(("algorithm", "size", "rotationPolicy"))
     algorithm = key.choice("algorithm", KeyAlgorithm, default=KeyAlgorithm.ECDSA)
@@ -292,5 +305,5 @@ def _is_address(text: str) -> bool:
 
 
 def _is_named(certificate: ClientCertificate) -> bool:
-    names = (certificate.dns_names, certificate.uris, certificate.emails, certificate.ip_addresses)
-    return certificate.subject.common_name is not None or any(names)
+    others = (certificate.dns_names, certificate.uris, certificate.emails, certificate.ip_addresses)
+    return certificate.subject.common_name is not None or any(others)

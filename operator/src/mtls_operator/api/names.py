@@ -40,11 +40,17 @@ NAMESPACE_UID_LABEL: Final = f"{GROUP}/namespace-uid"
 ISSUED_FOR_ANNOTATION: Final = f"{GROUP}/issued-for"
 #: On the Secret of a ClientCertificate: digest of what its keystores were made of.
 KEYSTORE_ANNOTATION: Final = f"{GROUP}/keystore"
+#: On a ClientCertificate: replace its certificate once, at this time (RFC 3339) or at once if it has passed.
+RENEW_ANNOTATION: Final = f"{GROUP}/renew"
+#: On the Secret of a ClientCertificate: the last wish of that kind that was granted.
+RENEWED_FOR_ANNOTATION: Final = f"{GROUP}/renewed-for"
 #: On the Secret of a managed CA: where it stands (see ``plan.authority.Phase``); missing: it is the active one.
 PHASE_ANNOTATION: Final = f"{GROUP}/phase"
 #: On the Secret of a managed CA, set by an administrator: rotate now. ``compromised`` drops this CA at once.
 ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
 ROTATE_COMPROMISED: Final = "compromised"
+#: On a request to revoke a serial number: why it is not granted.
+REFUSED_ANNOTATION: Final = f"{GROUP}/refused"
 
 #: Ports of the sidecar and of the operator's discovery service.
 TLS_PORT: Final = 8443
@@ -131,6 +137,11 @@ def serving_ca_secret(namespace: str) -> str:
 def ledger_page(namespace: str, page: int) -> str:
     """Return the name, in the operator's namespace, of one page of a namespace's ledger of revocations."""
     return f"ledger-{namespace}-{page}"
+
+
+def revocation_request(namespace: str, serial: str) -> str:
+    """Return the name, in the operator's namespace, of the request to revoke a serial number without an object."""
+    return f"revoke-{namespace}-{serial.lower()}"
 
 
 def revocation_page(page: int) -> str:

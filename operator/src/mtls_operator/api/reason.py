@@ -59,6 +59,7 @@ class Reason(StrEnum):
     CONFIG_CONFLICT = "ConfigConflict"
     INVALID_SERVING_CERTIFICATE = "InvalidServingCertificate"
     SERVING_CERTIFICATE_EXPIRED = "ServingCertificateExpired"
+    SERVING_CERTIFICATE_EXPIRING = "ServingCertificateExpiring"
     SERVING_CERTIFICATE_NOT_YET_VALID = "ServingCertificateNotYetValid"
     HOSTNAME_NOT_IN_CERTIFICATE = "HostnameNotInCertificate"
     # The authority.

@@ -48,8 +48,14 @@ class KubernetesCluster:
     """:class:`~.port.Cluster` over HTTPS."""
 
     def __init__(
-        self, configuration: Configuration, *, concurrency: int = 16, timeout_seconds: float = 30.0
+        self,
+        configuration: Configuration,
+        *,
+        concurrency: int = 16,
+        timeout_seconds: float = 30.0,
+        field_manager: str = names.FIELD_MANAGER,
     ) -> None:
+        self._field_manager = field_manager
         configuration.connection_pool_maxsize = concurrency * 2
         # No look for proxies and netrc files at every request: the API server is reached directly.
         configuration.client_session_kwargs = {"trust_env": False}
@@ -116,7 +122,7 @@ class KubernetesCluster:
         """See :meth:`~.port.Cluster.create`."""
         kind = kind_of(body)
         path = kind.path(body["metadata"].get("namespace"))
-        return await self._write("POST", path, body=body, query={"fieldManager": names.FIELD_MANAGER})
+        return await self._write("POST", path, body=body, query={"fieldManager": self._field_manager})
 
     async def apply(self, body: Body) -> Body:
         """See :meth:`~.port.Cluster.apply`."""
@@ -127,7 +133,7 @@ class KubernetesCluster:
             kind.path(metadata.get("namespace"), metadata["name"]),
             body=body,
             content_type=_APPLY,
-            query={"fieldManager": names.FIELD_MANAGER, "force": "true"},
+            query={"fieldManager": self._field_manager, "force": "true"},
         )
 
     async def replace(self, body: Body) -> Body:
@@ -137,7 +143,7 @@ class KubernetesCluster:
         if not metadata.get("resourceVersion"):
             raise ConflictError(f"replace {kind.kind} {metadata['name']}: no resourceVersion to replace")
         path = kind.path(metadata.get("namespace"), metadata["name"])
-        return await self._write("PUT", path, body=body, query={"fieldManager": names.FIELD_MANAGER})
+        return await self._write("PUT", path, body=body, query={"fieldManager": self._field_manager})
 
     async def patch(
         self, kind: Kind, namespace: str | None, name: str, patch: Body, *, subresource: str | None = None
@@ -148,7 +154,7 @@ class KubernetesCluster:
             kind.path(namespace, name, subresource),
             body=patch,
             content_type=_MERGE,
-            query={"fieldManager": names.FIELD_MANAGER},
+            query={"fieldManager": self._field_manager},
         )
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
@@ -284,7 +290,11 @@ def _items(page: Body, path: str) -> list[Body]:
 
 
 async def connect(
-    *, concurrency: int = 16, kubeconfig: str | None = None, context: str | None = None
+    *,
+    concurrency: int = 16,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    field_manager: str = names.FIELD_MANAGER,
 ) -> KubernetesCluster:
     """Connect as the pod's service account, or by a kubeconfig: the one given, or that of ``KUBECONFIG``.
 
@@ -303,4 +313,4 @@ async def connect(
             )
     except UNUSABLE as error:
         raise NotConfiguredError(f"no way to an API server: {error}") from error
-    return KubernetesCluster(configuration, concurrency=concurrency)
+    return KubernetesCluster(configuration, concurrency=concurrency, field_manager=field_manager)

@@ -66,6 +66,10 @@ class Authorities:
     tenants: dict[str, Tenant] = field(default_factory=dict)
     #: By namespace and UID: objects that are gone, until the ledger has what their deletion asks for.
     left: dict[str, dict[str, ClientCertificate | Broken]] = field(default_factory=dict)
+    #: By namespace: UIDs of objects that went back to an earlier state: a backup was restored under a running operator.
+    set_back: dict[str, set[str]] = field(default_factory=dict)
+    #: By namespace: names of requests to revoke a serial number that were not looked at yet.
+    asked: dict[str, set[str]] = field(default_factory=dict)
 
     def leave(self, certificate: ClientCertificate | Broken) -> None:
         """Take in that an object is gone, with or without having been released."""
@@ -77,6 +81,13 @@ class Authorities:
             waiting = self.left.get(certificate.meta.namespace, {})
             if waiting.get(uid) is certificate:
                 del waiting[uid]
+
+    def request_changed(self, namespace: str, name: str, *, gone: bool) -> None:
+        """Take in that a request to revoke a serial number of a namespace is there, or is gone."""
+        if gone:
+            self.asked.get(namespace, set()).discard(name)
+        else:
+            self.asked.setdefault(namespace, set()).add(name)
 
     def known(self, namespace: str) -> Tenant | None:
         """Return what is in memory of the namespace's present life."""
@@ -141,6 +152,23 @@ class Authorities:
                     return tenant.authority, make_serial(index, self.context.entropy(SERIAL_ENTROPY))
                 await self._reserve(tenant)
         raise ConflictError(f"the CA of namespace {tenant.namespace} is being changed by somebody else")
+
+    async def pass_over(self, tenant: Tenant, index: int) -> None:
+        """Never give out an index (again): a certificate that nobody remembers has it.
+
+        Raises:
+            ConflictError: somebody else is changing the CA's Secret.
+            AuthorityUnusableError: there is no CA any more.
+        """
+        async with tenant.lock:
+            if tenant.stored is None:
+                raise AuthorityUnusableError("The CA of the namespace is gone.")
+            if index in tenant.free:
+                tenant.free = range(index + 1, tenant.free.stop)
+            behind = index + 1 - tenant.stored.next_index
+            if behind > 0:
+                tenant.mark = max(tenant.mark, index + 1)
+                await self._replace(tenant, tenant.stored, reserve(tenant.stored, block=behind))
 
     async def _reserve(self, tenant: Tenant) -> None:
         if tenant.stored is None:

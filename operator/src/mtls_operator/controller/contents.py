@@ -31,15 +31,19 @@ class Keystores:
 NO_KEYSTORES = Keystores(made=False)
 
 
-def document_of(
+def document_of(  # noqa: PLR0913 - the parts of one object, most of them by keyword
     certificate: ClientCertificate,
     certificate_pem: str,
     ca_pem: str,
     *,
     key: Secret | None,
     keystores: Keystores,
+    renewed_for: str = "",
 ) -> Document:
-    """Return what is to be written for a certificate; ``key`` is None where its owner has it."""
+    """Return what is to be written for a certificate; ``key`` is None where its owner has it.
+
+    ``renewed_for``: the wish for a renewal that is granted by it; empty leaves what stands there.
+    """
     kind, name = place_of(certificate)
     meta = metadata(
         certificate.meta.namespace,
@@ -48,6 +52,8 @@ def document_of(
         owner=certificate_owner(certificate.meta.name, certificate.meta.uid),
     )
     meta["annotations"] = {names.ISSUED_FOR_ANNOTATION: issued_for(certificate)}
+    if renewed_for:
+        meta["annotations"][names.RENEWED_FOR_ANNOTATION] = renewed_for
     public = {names.TLS_CERT_KEY: certificate_pem, names.CA_KEY: ca_pem}
     if kind is Kind.CONFIG_MAP or key is None:
         return config_map(meta, public)

@@ -15,6 +15,7 @@ from mtls_operator.controller.context import Context
 from mtls_operator.controller.unchecked import KINDS, Unchecked
 from mtls_operator.controller.world import certificate_of
 from mtls_operator.plan.authority import generation_of
+from mtls_operator.plan.requests import REQUEST_ROLE
 from mtls_operator.plan.rollout import Pod
 from mtls_operator.push import DiscoveryServer, Report
 from mtls_operator.push import Pod as PushedPod
@@ -47,7 +48,11 @@ class Dispatch:
     def changed(self, kind: Kind, body: Mapping[str, Any], *, gone: bool, listed: bool = False) -> None:
         """Queue what an event touches; ``gone``: the object was deleted, ``listed``: it comes from a complete list."""
         if listed:
-            self.context.world.listed(kind, body)
+            went_back = self.context.world.listed(kind, body)
+            if went_back and kind is Kind.CERTIFICATE:
+                metadata = body["metadata"]
+                self.authorities.set_back.setdefault(metadata["namespace"], set()).add(metadata["uid"])
+                self.context.queue.add(keys.authority(metadata["namespace"]))
         elif not gone and self.context.world.is_answer(kind, body):
             return
         metadata = body["metadata"]
@@ -202,6 +207,9 @@ class Dispatch:
             version = None if gone else str(metadata["resourceVersion"])
             if self.authorities.page_changed(tenant, metadata["name"], version):
                 queue.add(keys.authority(tenant), delay=0.05)
+        elif role == REQUEST_ROLE:
+            self.authorities.request_changed(tenant, metadata["name"], gone=gone)
+            queue.add(keys.authority(tenant))
         elif role == "webhook":
             queue.add(keys.INTERNAL)
         elif role in ("bundle", "revocation", "proxy"):
@@ -235,4 +243,4 @@ class Dispatch:
 
 _WAITING = ("PendingRevocation", "PendingReactivation")
 #: Roles of objects that exist in the operator's namespace only.
-_OURS_ALONE = ("authority", "ledger", "webhook")
+_OURS_ALONE = ("authority", "ledger", "webhook", REQUEST_ROLE)

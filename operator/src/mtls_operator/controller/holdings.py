@@ -15,7 +15,15 @@ from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.cluster import Kind
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken, World, Written
-from mtls_operator.pki import PkiError, format_serial, has_index, index_of, parse_serial, read_certificate
+from mtls_operator.pki import (
+    PkiError,
+    format_serial,
+    has_index,
+    index_of,
+    is_issued_by,
+    parse_serial,
+    read_certificate,
+)
 from mtls_operator.plan.authority import CERTIFICATE_ROLE
 from mtls_operator.plan.ledger import Entry, Holder, Record
 
@@ -123,6 +131,30 @@ def known(tenant: Tenant, certificate: ClientCertificate, serial: str, *, now: d
         owner="/".join(certificate.meta.key),
         owner_uid=certificate.meta.uid,
     )
+
+
+def proved(world: World, tenant: Tenant) -> dict[str, datetime]:
+    """Return the serial numbers, with their ends, of certificates of a namespace that its CAs signed."""
+    found: dict[str, datetime] = {}
+    for serials in tenant.unreported.values():
+        found |= serials
+    for secret in world.written[Kind.SECRET].of(tenant.namespace).values():
+        if secret.role == CERTIFICATE_ROLE and any(
+            is_issued_by(stored.authority, secret.certificate) for stored in tenant.generations
+        ):
+            facts = read_certificate(secret.certificate)
+            found[facts.serial] = facts.not_after
+    return found
+
+
+def claimed(world: World, namespace: str) -> dict[str, datetime]:
+    """Return the serial numbers, with their ends, that the statuses of a namespace's objects name."""
+    found: dict[str, datetime] = {}
+    for certificate in world.certificates.of(namespace).values():
+        serial, end = certificate.status.get("serialNumber"), _status_end(certificate)
+        if serial and end is not None:
+            found[str(serial)] = end
+    return found
 
 
 def _serials(world: World, tenant: Tenant, certificate: ClientCertificate | Broken) -> dict[str, datetime]:

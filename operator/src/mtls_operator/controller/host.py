@@ -200,6 +200,7 @@ class HostReconciler:
                 revocation_epoch=publication.epoch if publication is not None else 0,
                 recovered=tenant.recovered,
                 damaged=tenant.damaged,
+                expiring="" if troubles else self.serving.expiring(host),
                 now=context.now(),
             ),
             serving,
@@ -421,7 +422,13 @@ class HostReconciler:
         self._announce(host, status)
 
     def _announce(self, host: Host, status: Mapping[str, Any]) -> None:
-        """Post an Event when Ready changes, or changes its reason."""
+        """Post an Event when Ready changes, or changes its reason, and when the server certificate ends soon."""
+        expiring = _expiring(status)
+        if expiring and not _expiring(host.status):
+            reason = Reason.SERVING_CERTIFICATE_EXPIRING.value
+            self.context.recorder.record(
+                names.HOST_KIND, host.meta, reason=reason, message=expiring, warning=True
+            )
         before = _ready_of(host.status)
         after = _ready_of(status)
         if after is None or (before is not None and before[:2] == after[:2]):
@@ -467,3 +474,11 @@ def _ready_of(status: Mapping[str, Any]) -> tuple[str, str, str] | None:
         if condition.get("type") == ConditionType.READY.value:
             return str(condition["status"]), str(condition["reason"]), str(condition["message"])
     return None
+
+
+def _expiring(status: Mapping[str, Any]) -> str:
+    """Return what a status says of a server certificate that ends soon; empty: nothing."""
+    for condition in conditions_of(status):
+        if condition.get("reason") == Reason.SERVING_CERTIFICATE_EXPIRING.value:
+            return str(condition["message"])
+    return ""

@@ -24,7 +24,7 @@ from mtls_operator.controller.signer import Made, Signer
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Written
 from mtls_operator.pki import CertificateFacts, Content, PkiError, plain_pem, read_certificate
-from mtls_operator.plan.certificate import Obstacle
+from mtls_operator.plan.certificate import Obstacle, granted
 from mtls_operator.plan.ledger import Entry, Record
 
 
@@ -158,7 +158,14 @@ class Issuer:
             keystores = (
                 NO_KEYSTORES  # the certificate does not wait for them; what is wrong is reported afterwards
             )
-        document = document_of(certificate, made.pem, made.ca_pem, key=made.key, keystores=keystores)
+        document = document_of(
+            certificate,
+            made.pem,
+            made.ca_pem,
+            key=made.key,
+            keystores=keystores,
+            renewed_for=granted(certificate, now=self.context.now()),
+        )
         present = self.context.world.certificates.get(*certificate.meta.key)
         if present is None or present.meta.uid != certificate.meta.uid:
             return None

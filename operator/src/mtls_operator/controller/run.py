@@ -37,6 +37,7 @@ from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
 from mtls_operator.controller.reports import Reports
+from mtls_operator.controller.requests import RevocationRequests
 from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.rule import RuleReconciler
 from mtls_operator.controller.serving import ServingCertificates
@@ -199,7 +200,13 @@ def _reconcilers(
     hosts: HostReconciler,
     keystores: KeystoreMaker,
 ) -> dict[Topic, Reconcile]:
-    authority = AuthorityReconciler(context, authorities, own, Rotation(context, authorities))
+    authority = AuthorityReconciler(
+        context,
+        authorities,
+        own,
+        Rotation(context, authorities),
+        RevocationRequests(context, authorities),
+    )
     certificate = CertificateReconciler(
         context, authorities, Issuer(context, authorities, keystores), Views(context, keystores)
     )

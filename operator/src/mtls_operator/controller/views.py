@@ -115,6 +115,7 @@ class Views:
             certificate,
             facts,
             issued_for_digest=seen.issued_for,
+            renewed_for=seen.renewed_for,
             signed_by=stored,
             active=tenant.stored,
             reissue_window=self.context.settings.reissue_window,

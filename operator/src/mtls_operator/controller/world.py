@@ -48,8 +48,8 @@ class Written:
 
     ``content`` are digests of its parts; ``epoch`` and ``text`` are set for the generated scripts and for the
     last good rules; ``certificate`` is the public ``tls.crt`` of a Secret or of what was issued for a request,
-    ``issued_for`` the digest of what it was issued for, ``keystore`` the mark of its keystores. ``has_key`` says that
-    the private key of this certificate is there.
+    ``issued_for`` the digest of what it was issued for, ``renewed_for`` the wish for a renewal that was granted last,
+    ``keystore`` the mark of its keystores. ``has_key`` says that the private key of this certificate is there.
     """
 
     kind: Kind
@@ -67,6 +67,7 @@ class Written:
     script: str = ""
     issued_for: str = ""
     keystore: str = ""
+    renewed_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +188,18 @@ class World:
         if kind is Kind.RULE:
             self.rule_statuses[namespace, name] = body.get("status") or {}
 
-    def listed(self, kind: Kind, body: Mapping[str, Any]) -> None:
-        """Take in an object of a complete list: it counts even if it is older than what was seen.
+    def listed(self, kind: Kind, body: Mapping[str, Any]) -> bool:
+        """Take in an object of a complete list: it counts even if it is older than what was seen; return whether it is.
 
         A cluster that was restored from a backup goes back in its versions.
         """
         namespace, name, version = _identity(body)
         shelf = self._shelf(kind)
-        if shelf.versions.get((namespace, name), -1) > version:
-            shelf.versions.pop((namespace, name))
-            self.observe(kind, body)
+        if shelf.versions.get((namespace, name), -1) <= version:
+            return False
+        shelf.versions.pop((namespace, name))
+        self.observe(kind, body)
+        return True
 
     def is_answer(self, kind: Kind, body: Mapping[str, Any]) -> bool:
         """Say whether an object is just what a write of ours was answered with: nothing new to anybody."""
@@ -311,6 +314,7 @@ def _written(kind: Kind, body: Mapping[str, Any]) -> Written:
         script=script,
         issued_for=str(annotations.get(names.ISSUED_FOR_ANNOTATION) or ""),
         keystore=str(annotations.get(names.KEYSTORE_ANNOTATION) or ""),
+        renewed_for=str(annotations.get(names.RENEWED_FOR_ANNOTATION) or ""),
     )
 
 

@@ -116,11 +116,18 @@ def issued_for(certificate: ClientCertificate) -> str:
     return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
 
 
+def granted(certificate: ClientCertificate, *, now: datetime) -> str:
+    """Return the wish for a renewal that a certificate issued now grants; empty: none that is due."""
+    wished = certificate.renew_at
+    return format_timestamp(wished) if wished is not None and wished <= now else ""
+
+
 def next_renewal(  # noqa: PLR0913 - what a renewal rests on, all by keyword
     certificate: ClientCertificate,
     facts: CertificateFacts,
     *,
     issued_for_digest: str,
+    renewed_for: str,
     signed_by: Stored | None,
     active: Stored | None,
     reissue_window: timedelta,
@@ -128,11 +135,17 @@ def next_renewal(  # noqa: PLR0913 - what a renewal rests on, all by keyword
 ) -> Renewal | None:
     """Return when and why a certificate is replaced; None: never.
 
-    ``signed_by`` is the generation of the CA that signed it. When another one signs now, all certificates are issued
-    anew within the window, each at a time of its own; at once when the old one counts no more.
+    A wish (``renew_at``) is granted once, whatever the policy: ``renewed_for`` is the last that was. ``signed_by`` is
+    the generation of the CA that signed it. When another one signs now, all certificates are issued anew within the
+    window, each at a time of its own; at once when the old one counts no more.
     """
-    if certificate.renewal.policy is RenewalPolicy.NEVER or active is None:
+    if active is None:
         return None
+    wished = certificate.renew_at
+    if wished is not None and format_timestamp(wished) == renewed_for:
+        wished = None
+    if certificate.renewal.policy is RenewalPolicy.NEVER:
+        return Renewal(wished, wished, _WISHED) if wished is not None else None
     uid = certificate.meta.uid
     life = Life(facts.not_before, facts.not_after, active.authority.facts.not_after)
     own_key = certificate.request is None
@@ -147,6 +160,8 @@ def next_renewal(  # noqa: PLR0913 - what a renewal rests on, all by keyword
             due, why = moment, "a new CA signs"
     if issued_for_digest and issued_for_digest != issued_for(certificate) and (own_key is False or now < due):
         return Renewal(at, min(now, due), "its spec was changed")
+    if wished is not None and (wished < due or not own_key):
+        return Renewal(min(at, wished), wished, _WISHED)
     return Renewal(at, due, why) if own_key else _by_owner(at, min(at, due), why, facts, now=now)
 
 
@@ -156,6 +171,9 @@ def _by_owner(at: datetime, first: datetime, why: str, facts: CertificateFacts, 
     following = next((moment for moment in moments if moment > now), facts.not_after)
     passed = sum(moment <= now for moment in moments)
     return Renewal(at, following, why, by_owner=True, reminder=passed)
+
+
+_WISHED = "somebody asked for it"
 
 
 def next_step(view: CertificateView) -> Step:

@@ -235,7 +235,7 @@ def wanted_files(configuration: Configuration, serving: Serving) -> Files:
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """Everything that a host's status rests on."""
+    """Everything that a host's status rests on; ``expiring`` says which certificate of the user's own ends soon."""
 
     host: Host
     conflict: str
@@ -249,6 +249,7 @@ class HostView:
     recovered: int
     now: datetime
     damaged: tuple[str, ...] = ()
+    expiring: str = ""
 
 
 def status_of(view: HostView) -> dict[str, Any]:
@@ -356,6 +357,8 @@ def _resolved(view: HostView, condition: MakeCondition) -> Condition:
             f"list: check the backups of the operator's namespace."
         )
         return condition(kind, Reason.LEDGER_ROLLBACK, message, status=True)
+    if view.expiring:
+        return condition(kind, Reason.SERVING_CERTIFICATE_EXPIRING, view.expiring, status=True)
     return condition(kind, Reason.RESOLVED, "Everything that the spec names was found.", status=True)
 
 

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mtls_operator.api import names
-from mtls_operator.cli.errors import Unanswered
+from mtls_operator.cli.access import Access, on_cluster
 from mtls_operator.cli.rule.scene import Scene
-from mtls_operator.cluster import Cluster, ClusterError, Kind, connect, namespace_of_context
+from mtls_operator.cluster import Cluster, Kind
 from mtls_operator.plan.hostrules import read_last_good
 from mtls_operator.plan.lists import list_name, list_of
 from mtls_operator.plan.reading import read_rule
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Which cluster and namespace; empty where the kubeconfig decides."""
-
-    namespace: str | None
-    kubeconfig: str | None
-    context: str | None
 
 
 def scene_of_cluster(access: Access) -> Scene:
@@ -32,21 +21,7 @@ def scene_of_cluster(access: Access) -> Scene:
     Raises:
         Unanswered: the cluster cannot be reached, or something may not be read.
     """
-    try:
-        namespace = access.namespace or namespace_of_context(
-            kubeconfig=access.kubeconfig, context=access.context
-        )
-        return asyncio.run(_read(access, namespace))
-    except ClusterError as error:
-        raise Unanswered(str(error)) from error
-
-
-async def _read(access: Access, namespace: str) -> Scene:
-    cluster = await connect(kubeconfig=access.kubeconfig, context=access.context)
-    try:
-        return await read_scene(cluster, namespace)
-    finally:
-        await cluster.close()
+    return on_cluster(access, read_scene)
 
 
 async def read_scene(cluster: Cluster, namespace: str) -> Scene:

@@ -143,6 +143,18 @@ def _of_object(name: str, scene: Scene, at_host: HostInForce, now: datetime) -> 
     return _of_status(title, body, status, now)
 
 
+def of_object_status(title: str, body: Mapping[str, Any], now: datetime) -> Worth:
+    """Return what the status of a ClientCertificate of a cluster tells.
+
+    Raises:
+        Unanswered: there is no certificate yet.
+    """
+    status = body.get("status")
+    if not isinstance(status, Mapping) or not status.get("state"):
+        raise Unanswered(f"{title} has no certificate yet: the operator has not looked at it")
+    return _of_status(title, body, status, now)
+
+
 def _of_status(title: str, body: Mapping[str, Any], status: Mapping[str, Any], now: datetime) -> Worth:
     state = str(status["state"])
     serial, ends, begins = (status.get(key) for key in ("serialNumber", "notAfter", "notBefore"))
