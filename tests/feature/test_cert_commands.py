@@ -18,7 +18,7 @@ from tests.feature.harness import Lab
 from tests.support.builders import NAMESPACE, certificate, host, pod, rule
 
 from mtls_operator.api import names
-from mtls_operator.cluster import Body, Kind
+from mtls_operator.cluster import Kind
 from mtls_operator.pki import read_certificate
 from mtls_operator.rules.schema import CERTIFICATE_PREFIX, FIELDS, NAMES_PREFIX
 
@@ -93,25 +93,33 @@ def _request(folder: Path) -> Path:
     return file
 
 
-async def test_a_certificate_for_a_signing_request_is_printed(lab: Lab, tmp_path: Path) -> None:
-    """The operator's part is played here: its words in the status are all that the command goes by."""
+async def test_a_certificate_for_a_signing_request_is_printed_and_rules_see_the_same(
+    lab: Lab, tmp_path: Path
+) -> None:
     await _running(lab)
-    await lab.stop()
     file = _request(tmp_path)
-    conditions = [
-        {"type": kind, "status": "True", "reason": "x", "message": "x"} for kind in ("Issued", "Ready")
-    ]
-    status = {"state": "Active", "serialNumber": "2A", "certificate": "PEM\n", "conditions": conditions}
+    ended = await do(lab, "cert", "issue", "device-1", "--csr", str(file), "--validity", "30d")
+    assert ended.code == 0, ended.err
+    facts = read_certificate(ended.out)
+    assert facts.subject == "CN=device-1"
+    assert lab.status(Kind.CERTIFICATE, "device-1")["serialNumber"] == facts.serial
+    assert lab.cluster.find(Kind.SECRET, NAMESPACE, "device-1") is None
+    shown = look(lab, "cert", "inspect", "device-1", "-o", "json", forbidden=(SYSTEM,)).document
+    assert shown["fields"]["cf.tls_client_auth.cert_fingerprint_sha256"] == facts.fingerprint_sha256
+    assert shown["unknown"] == ["cf.tls_client_auth.cert_issuer_serial"]
 
-    def sign(kind: Kind, event: str, body: Body) -> None:
-        if event == "ADDED":
-            lab.cluster.edit(kind, NAMESPACE, body["metadata"]["name"], {"status": status})
 
-    lab.cluster.watch({Kind.CERTIFICATE: ""}, sign)
-    ended = await do(lab, "cert", "issue", "device-1", "--csr", str(file))
-    assert (ended.code, ended.out) == (0, "PEM\n"), ended.err
-    spec = lab.cluster.read(Kind.CERTIFICATE, NAMESPACE, "device-1")["spec"]
-    assert spec == {"request": file.read_text()}
+async def test_a_certificate_for_a_signing_request_has_nothing_to_renew_or_export_here(
+    lab: Lab, tmp_path: Path
+) -> None:
+    await _running(lab)
+    await do(lab, "cert", "issue", "device-1", "--csr", str(_request(tmp_path)))
+    renewed = await do(lab, "cert", "renew", "device-1")
+    assert renewed.code == 1
+    assert "only its owner can make a new one" in renewed.err
+    exported = look(lab, "cert", "export", "device-1", "--to", str(tmp_path / "out"))
+    assert exported.code == 2
+    assert "signing request" in exported.err
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,11 @@ async def read_files(cluster: Cluster, namespace: str, name: str) -> dict[str, S
         Unanswered: there is no such object or Secret, it is somebody else's, or a part is missing.
     """
     body = await read_object(cluster, namespace, name)
+    if body["spec"].get("request"):
+        raise Unanswered(
+            f"ClientCertificate {name} was issued for a signing request: its owner has the key, and the certificate is "
+            "in status.certificate"
+        )
     secret_name = secret_name_of(body)
     secret = await cluster.get(Kind.SECRET, namespace, secret_name)
     if secret is None:
