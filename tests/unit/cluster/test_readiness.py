@@ -32,7 +32,7 @@ async def serve(ca: Pair, tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
     async def start(handler: Handler) -> str:
         application = web.Application()
         application.router.add_get("/readyz", handler)
-        runner = web.AppRunner(application)
+        runner = web.AppRunner(application, shutdown_timeout=0.1)
         await runner.setup()
         runners.append(runner)
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()

@@ -18,9 +18,13 @@ STAT = "42 (a) S (b)) S 1 42 42 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 {start} 10
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has begun: right after the fork it still has the arguments of its parent."""
+    program = "import time; print(flush=True); time.sleep(600)"
     with subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(600)", "word of this test"]
+        [sys.executable, "-c", program, "word of this test"], stdout=subprocess.PIPE
     ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
         yield child
         child.kill()
 
