@@ -7,10 +7,11 @@ proxies answer it), the status port, and time. Everything else is wired as the p
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from base64 import b64decode
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -253,6 +254,7 @@ class Lab:
     old_page: Body = field(default_factory=dict)
     webhook_is_there: bool = True
     settings: Settings = field(default_factory=Settings)
+    ticks: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster(now=self.now)
@@ -262,8 +264,9 @@ class Lab:
     # Time
 
     def now(self) -> datetime:
-        """Return the time that the operator and the API server see."""
-        return START + timedelta(seconds=asyncio.get_running_loop().time() - 1000.0) + self.skew
+        """Return the time that the operator and the API server see: a little later each time that it is asked for."""
+        since = timedelta(seconds=asyncio.get_running_loop().time() - 1000.0, microseconds=next(self.ticks))
+        return START + since + self.skew
 
     async def webhook_answers(self) -> bool:
         """Answer the operator's question whether the webhook is there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 
 from mtls_operator.api.certificate import ClientCertificate
@@ -59,7 +60,7 @@ class Views:
             waiting_for=waiting_for,
             pending_records=self._interesting(certificate, tenant) and self.pending(certificate, tenant),
             now=now,
-            renewal=self._renewal(certificate, tenant, facts, seen, stored),
+            renewal=self._renewal(certificate, tenant, facts, seen, now=now),
             former=former(context.world, tenant, certificate, now=now),
             pem=plain_pem(seen.certificate) if facts is not None and seen is not None else "",
             distrusted=stored is not None and not stored.trusted,
@@ -107,8 +108,10 @@ class Views:
         tenant: Tenant,
         facts: CertificateFacts | None,
         seen: Written | None,
-        stored: Stored | None,
+        *,
+        now: datetime,
     ) -> Renewal | None:
+        """Return when it is replaced, at the time of the view: what is due now must not be due a moment later."""
         if facts is None or seen is None or not tenant.generations:
             return None
         return next_renewal(
@@ -116,10 +119,10 @@ class Views:
             facts,
             issued_for_digest=seen.issued_for,
             renewed_for=seen.renewed_for,
-            signed_by=stored,
+            signed_by=Signer.signed_by_us(tenant, seen.certificate),
             active=tenant.stored,
             reissue_window=self.context.settings.reissue_window,
-            now=self.context.now(),
+            now=now,
         )
 
     def _in_force(self, tenant: Tenant, serial: str, record: Record | None) -> tuple[bool, str]:
