@@ -33,6 +33,7 @@ from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
 from mtls_operator.controller.reports import Reports
 from mtls_operator.controller.run import _reconcilers
+from mtls_operator.controller.served import ServedLists
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.tenant import Tenant
@@ -181,6 +182,7 @@ class Process:
     authorities: Authorities
     hosts: HostReconciler
     serving: ServingCertificates
+    served: ServedLists
     workers: Workers
     metrics: StrictMetrics
     feed: Feed
@@ -227,6 +229,7 @@ class Lab:
     delays: dict[Kind, float] = field(default_factory=dict)
     proxies: dict[str, Proxy] = field(default_factory=dict)
     workers: int = 4
+    settings: Settings = field(default_factory=lambda: Settings(webhook_configuration=""))
     random: random.Random = field(default_factory=lambda: random.Random(7))
     cluster: FakeCluster = field(init=False)
     process: Process = field(init=False)
@@ -259,7 +262,7 @@ class Lab:
         loop = asyncio.get_running_loop()
         queue: WorkQueue[Key] = WorkQueue(clock=loop.time, interval_of=interval_of)
         context = Context(
-            settings=Settings(webhook_configuration=""),
+            settings=self.settings,
             cluster=client,
             world=World(),
             queue=queue,
@@ -278,7 +281,9 @@ class Lab:
         serving = ServingCertificates(context)
         hosts = HostReconciler(context, authorities, serving, Watches(), StatusPort(self))  # type: ignore[arg-type]
         metrics = StrictMetrics()
-        workers = Workers(queue, _reconcilers(context, authorities, own, hosts), metrics, self.workers)
+        served = ServedLists()
+        reconcilers = _reconcilers(context, authorities, own, hosts, served)
+        workers = Workers(queue, reconcilers, metrics, self.workers)
         process = Process(
             lab=self,
             client=client,
@@ -288,6 +293,7 @@ class Lab:
             authorities=authorities,
             hosts=hosts,
             serving=serving,
+            served=served,
             workers=workers,
             metrics=metrics,
             feed=Feed(lambda *event: process.deliver(*event), self.delays),  # noqa: PLW0108 - not bound yet

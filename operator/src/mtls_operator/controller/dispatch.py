@@ -15,6 +15,7 @@ from mtls_operator.controller.context import Context
 from mtls_operator.controller.unchecked import KINDS, Unchecked
 from mtls_operator.controller.world import certificate_of
 from mtls_operator.plan.authority import generation_of
+from mtls_operator.plan.pages import PAGE_ROLE
 from mtls_operator.plan.rollout import Pod
 from mtls_operator.push import DiscoveryServer, Report
 from mtls_operator.push import Pod as PushedPod
@@ -186,7 +187,7 @@ class Dispatch:
                 queue.add(keys.authority(tenant), delay=0.05)
         elif role == "webhook":
             queue.add(keys.INTERNAL)
-        elif role in ("bundle", "revocation", "proxy"):
+        elif role in ("bundle", "revocation", PAGE_ROLE, "proxy"):
             queue.add(keys.authority(namespace))
         elif role in ("host", "server", "certificate"):
             self._owner_changed(kind, namespace, metadata)

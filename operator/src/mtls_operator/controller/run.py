@@ -30,12 +30,14 @@ from mtls_operator.controller.internal import SERVER_LIFETIME, Internal
 from mtls_operator.controller.issuer import Issuer
 from mtls_operator.controller.keys import Key, Topic
 from mtls_operator.controller.ledgers import Ledgers
+from mtls_operator.controller.lists import Lists
 from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
 from mtls_operator.controller.reports import Reports
 from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.rule import RuleReconciler
+from mtls_operator.controller.served import ServedLists
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.unchecked import Unchecked
@@ -65,6 +67,7 @@ class Operator:
     watches: NamedWatches
     status_port: ProxyStatus
     internal: Internal
+    served: ServedLists
     synced: bool = False
 
     def first_event(self) -> None:
@@ -160,7 +163,7 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
     watches = NamedWatches(cluster, on_change)
     status_port = ProxyStatus()
     hosts = HostReconciler(context, authorities, serving, watches, status_port)
-    metrics = Metrics()
+    metrics, served = Metrics(), ServedLists()
     return Operator(
         context=context,
         cluster=cluster,
@@ -168,7 +171,7 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
         dispatch=dispatch,
         workers=Workers(
             queue,
-            _reconcilers(context, authorities, own, hosts),
+            _reconcilers(context, authorities, own, hosts, served),
             metrics,
             settings.workers,
         ),
@@ -176,13 +179,15 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
         watches=watches,
         status_port=status_port,
         internal=own,
+        served=served,
     )
 
 
 def _reconcilers(
-    context: Context, authorities: Authorities, own: Internal, hosts: HostReconciler
+    context: Context, authorities: Authorities, own: Internal, hosts: HostReconciler, served: ServedLists
 ) -> dict[Topic, Reconcile]:
-    authority = AuthorityReconciler(context, authorities, own, Rotation(context, authorities))
+    lists = Lists(context, authorities, served)
+    authority = AuthorityReconciler(context, authorities, own, Rotation(context, authorities), lists)
     certificate = CertificateReconciler(context, authorities, Issuer(context, authorities))
     rule = RuleReconciler(context, hosts)
 
@@ -195,6 +200,7 @@ def _reconcilers(
         Topic.CERTIFICATE: lambda key: certificate.reconcile(key.namespace, key.name),
         Topic.HOST: lambda key: hosts.reconcile(key.namespace, key.name),
         Topic.RULE: rules,
+        Topic.LISTS: lambda key: lists.reconcile(key.namespace),
     }
 
 

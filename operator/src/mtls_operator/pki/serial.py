@@ -76,6 +76,13 @@ def index_of(serial: int) -> int:
     return serial % INDEX_LIMIT
 
 
+def index_in(text: str) -> int | None:
+    """Return the index in a serial as `format_serial` writes it; None for any other shape. For very many of them."""
+    if len(text) != 2 * _LENGTH or not "01" <= text[:2] <= "7F":
+        return None
+    return int(text[-2 * _INDEX_BYTES :], 16)
+
+
 def require_serial(serial: int) -> int:
     """Return a serial that a certificate may have: positive, at most 20 bytes; else `PkiError`."""
     if not 0 < serial < _SERIAL_LIMIT:

@@ -219,6 +219,8 @@ class HostView:
     recovered: int
     now: datetime
     damaged: tuple[str, ...] = ()
+    paged: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 def status_of(view: HostView) -> dict[str, Any]:
@@ -323,6 +325,18 @@ def _resolved(view: HostView, condition: MakeCondition) -> Condition:
             f"list: check the backups of the operator's namespace."
         )
         return condition(kind, Reason.LEDGER_ROLLBACK, message, status=True)
+    if view.left_out:
+        message = (
+            f"The list of revocations is too large for {' and '.join(view.left_out)}, even in pages: other gateways "
+            "and people do not see the present one. The proxies have all of it. Use several namespaces."
+        )
+        return condition(kind, Reason.LIST_TOO_LARGE, message, status=True)
+    if view.paged:
+        message = (
+            "The readable list of revocations does not fit into mtls-revocation: pages.json there names the ConfigMaps "
+            "with its parts. The proxies have all of it."
+        )
+        return condition(kind, Reason.LIST_IN_PAGES, message, status=True)
     return condition(kind, Reason.RESOLVED, "Everything that the spec names was found.", status=True)
 
 
