@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -343,3 +345,26 @@ async def test_no_list_of_a_namespace_that_is_gone_is_served(lab: Lab) -> None:
     lab.cluster.remove_namespace(NAMESPACE)
     await lab.settle(failures=True)
     assert lab.process.served.get(NAMESPACE, 1) is None
+
+
+def _names_a_list(lab: Lab, name: str) -> bool:
+    pem = b64decode(lab.cluster.read(Kind.SECRET, NAMESPACE, name)["data"][names.TLS_CERT_KEY])
+    return URL.encode() in b64decode(b"".join(pem.splitlines()[1:-1]))
+
+
+URL = "http://crl.example.com/crl/shop/1.crl"
+
+
+async def test_only_what_is_issued_from_now_on_names_the_list(lab: Lab) -> None:
+    """Another base URL is no reason to issue every certificate anew."""
+    lab.cluster.make(certificate("before"))
+    await lab.start()
+    await lab.settle()
+    await lab.stop()
+    lab.settings = replace(lab.settings, crl_url="http://crl.example.com/")
+    await lab.start()
+    await lab.settle()
+    lab.cluster.make(certificate("after"))
+    await lab.settle()
+    assert not _names_a_list(lab, "before")
+    assert _names_a_list(lab, "after")

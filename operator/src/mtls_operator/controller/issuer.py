@@ -148,7 +148,8 @@ class Issuer:
         try:
             wanted = names_of(certificate)  # before an index is used up for what can never be signed
             authority, serial = await self.authorities.allot(tenant)
-            return authority, await self._sign(certificate, wanted, authority, serial, key)
+            url = self._list_of(tenant, authority)
+            return authority, await self._sign(certificate, wanted, authority, serial, key, url)
         except AuthorityUnusableError as error:
             return Obstacle(Reason.CA_MISSING, str(error))
         except PkiError as error:
@@ -165,13 +166,19 @@ class Issuer:
         secrets = self.context.world.written[Kind.SECRET]
         return secrets.get(certificate.meta.namespace, certificate.secret_name) is not None
 
-    async def _sign(
+    def _list_of(self, tenant: Tenant, authority: Authority) -> str:
+        """Return the URL of the list of a CA, for what is issued now: another URL is no reason to issue anew."""
+        own = (one.generation for one in tenant.generations if one.authority.digest == authority.digest)
+        return self.context.settings.crl_url_of(tenant.namespace, next(own))
+
+    async def _sign(  # noqa: PLR0913, PLR0917 - what one certificate is made of
         self,
         certificate: ClientCertificate,
         wanted: _Names,
         authority: Authority,
         serial: int,
         key: Secret | None,
+        crl_url: str,
     ) -> Issued:
         """Sign; a new RSA key takes its time and is made off the event loop."""
         subject, alternative_names = wanted
@@ -184,6 +191,7 @@ class Issuer:
             validity=certificate.validity,
             serial=serial,
             now=self.context.now(),
+            crl_url=crl_url,
         )
         if key is None and certificate.algorithm is RequestedAlgorithm.RSA:
             return await asyncio.to_thread(sign)

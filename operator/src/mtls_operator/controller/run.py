@@ -22,6 +22,7 @@ from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.authority import AuthorityReconciler
 from mtls_operator.controller.certificate import CertificateReconciler
 from mtls_operator.controller.context import Context, utc_now
+from mtls_operator.controller.crl_server import CrlServer
 from mtls_operator.controller.dispatch import Dispatch
 from mtls_operator.controller.handlers import WATCHED, registry_for, settings_for
 from mtls_operator.controller.health import HealthServer
@@ -241,6 +242,9 @@ async def run(settings: Settings) -> int:
         await cluster.close()
         _log.info("operator.stopped")
         return 0
+    crls = CrlServer(operator.served, operator.context.now)
+    if settings.crl_port:
+        await crls.start(settings.crl_port)
     operator.context.queue.add(keys.INTERNAL)
     parts = [
         asyncio.create_task(_watch(operator, stop), name="kopf"),
@@ -255,7 +259,7 @@ async def run(settings: Settings) -> int:
         _log.error("operator.part.died", part=task.get_name(), error=repr(error))
     _log.info("operator.stopping")
     stop.set()
-    await _stop(operator, health, parts)
+    await _stop(operator, health, crls, parts)
     return 1 if died else 0
 
 
@@ -306,7 +310,9 @@ async def _watch(operator: Operator, stop: asyncio.Event) -> None:
     )
 
 
-async def _stop(operator: Operator, health: HealthServer, parts: list[asyncio.Task[None]]) -> None:
+async def _stop(
+    operator: Operator, health: HealthServer, crls: CrlServer, parts: list[asyncio.Task[None]]
+) -> None:
     """Stop in the order in which nothing is lost: no new work, Events out, streams closed, connections closed."""
     await operator.workers.stop()
     await operator.watches.close()
@@ -316,6 +322,7 @@ async def _stop(operator: Operator, health: HealthServer, parts: list[asyncio.Ta
         task.cancel()
     await asyncio.gather(*parts, return_exceptions=True)
     await asyncio.to_thread(operator.discovery.stop, _STREAM_SECONDS)
+    await crls.stop()
     await health.stop()
     await operator.status_port.close()
     await operator.cluster.close()
