@@ -17,19 +17,16 @@ from mtls_operator.api.reason import Reason
 from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind, NotFoundError
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.ledgers import Ledgers
+from mtls_operator.controller.seen_certificates import facts_of, is_signed
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken
 from mtls_operator.pki import (
     AUTHORITY_ENTROPY,
     SERIAL_ENTROPY,
     Authority,
-    has_index,
-    index_of,
-    is_issued_by,
+    index_in,
     make_serial,
     new_authority,
-    parse_serial,
-    read_certificate,
 )
 from mtls_operator.plan.authority import (
     AUTHORITY_LIFETIME,
@@ -186,15 +183,18 @@ class Authorities:
 
     def _given_out(self, tenant: Tenant) -> int:
         """Return the first index above all that are known to have been given out."""
-        indices = [index_of(number) for number in map(parse_serial, tenant.ledger) if has_index(number)]
+        floor = max([tenant.mark, *(one.next_index for one in tenant.generations)])
+        indices = [index for index in map(index_in, tenant.ledger) if index is not None]
         for secret in self.context.world.written[Kind.SECRET].of(tenant.namespace).values():
-            if secret.role != CERTIFICATE_ROLE or not any(
-                is_issued_by(stored.authority, secret.certificate) for stored in tenant.generations
-            ):
+            facts = facts_of(secret.certificate) if secret.role == CERTIFICATE_ROLE else None
+            index = index_in(facts.serial) if facts is not None else None
+            # Most are below the mark anyway: a signature is looked at only where it would raise it.
+            if index is None or index < floor:
                 continue
-            number = parse_serial(read_certificate(secret.certificate).serial)
-            if has_index(number):
-                indices.append(index_of(number))
+            if any(
+                is_signed(one.authority.certificate_pem, secret.certificate) for one in tenant.generations
+            ):
+                indices.append(index)
         return max(indices, default=-1) + 1
 
     async def _load_authority(self, tenant: Tenant) -> None:

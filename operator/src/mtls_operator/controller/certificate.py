@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -20,14 +19,10 @@ from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import former, holder_of
 from mtls_operator.controller.issuer import Issuer, conflict
+from mtls_operator.controller.seen_certificates import facts_of, is_signed
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken, Written
-from mtls_operator.pki import (
-    CertificateFacts,
-    PkiError,
-    is_signed_by,
-    read_certificate,
-)
+from mtls_operator.pki import CertificateFacts
 from mtls_operator.plan.authority import Stored
 from mtls_operator.plan.certificate import (
     CertificateView,
@@ -159,7 +154,7 @@ class CertificateReconciler:
             return None, obstacle
         if certificate.meta.uid not in seen.owners:
             return None, conflict(certificate)
-        facts = _read(seen.certificate)
+        facts = facts_of(seen.certificate)
         if facts is None or not seen.has_key:
             return None, Obstacle(
                 Reason.INVALID_SECRET,
@@ -342,23 +337,9 @@ _ANNOUNCED = {
 }
 
 
-@lru_cache(maxsize=4096)
-def _read(certificate_pem: str) -> CertificateFacts | None:
-    """Return a certificate's facts (None: it cannot be read); each is read once."""
-    try:
-        return read_certificate(certificate_pem)
-    except PkiError:
-        return None
-
-
-@lru_cache(maxsize=4096)
-def _is_signed(ca_pem: str, certificate_pem: str) -> bool:
-    return is_signed_by(ca_pem, certificate_pem)
-
-
 def _signed_by(tenant: Tenant, certificate_pem: str) -> Stored | None:
     """Return the generation of the CA that signed a certificate, also one that counts no more."""
     for stored in reversed(tenant.generations):
-        if _is_signed(stored.authority.certificate_pem, certificate_pem):
+        if is_signed(stored.authority.certificate_pem, certificate_pem):
             return stored
     return None

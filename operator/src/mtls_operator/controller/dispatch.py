@@ -22,6 +22,8 @@ from mtls_operator.push import Pod as PushedPod
 
 #: Reports that arrive within this time are looked at once.
 SETTLE_SECONDS = 0.004
+#: What a namespace leaves is looked at once the burst of its end is over.
+LEFTOVERS_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -128,6 +130,7 @@ class Dispatch:
         """Queue everything in a namespace: its objects may have been seen before it was, or before its end."""
         queue, world = self.context.queue, self.context.world
         queue.add(keys.authority(name))
+        queue.add(keys.LEFTOVERS, delay=LEFTOVERS_SECONDS)
         for certificate in world.certificates.of(name):
             queue.add(keys.certificate(name, certificate))
         for host in world.hosts.of(name):

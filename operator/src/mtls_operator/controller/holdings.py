@@ -12,9 +12,10 @@ from datetime import datetime
 from mtls_operator.api.certificate import ClientCertificate, DeletionPolicy, RevocationReason
 from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.cluster import Kind
+from mtls_operator.controller.seen_certificates import facts_of
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken, World
-from mtls_operator.pki import PkiError, format_serial, has_index, index_of, parse_serial, read_certificate
+from mtls_operator.pki import PkiError, format_serial, has_index, index_of, parse_serial
 from mtls_operator.plan.authority import CERTIFICATE_ROLE
 from mtls_operator.plan.ledger import Entry, Holder, Record
 
@@ -65,10 +66,8 @@ def _current(world: World, certificate: ClientCertificate) -> str:
     seen = world.written[Kind.SECRET].get(certificate.meta.namespace, certificate.secret_name)
     if seen is None or certificate.meta.uid not in seen.owners:
         return ""
-    try:
-        return read_certificate(seen.certificate).serial
-    except PkiError:
-        return ""
+    facts = facts_of(seen.certificate)
+    return facts.serial if facts is not None else ""
 
 
 def former(
@@ -108,13 +107,11 @@ def _serials(world: World, tenant: Tenant, certificate: ClientCertificate | Brok
     serial, end = str(certificate.status.get("serialNumber") or ""), _status_end(certificate)
     if serial and end is not None:
         found[serial] = end
-    for secret in world.written[Kind.SECRET].of(tenant.namespace).values():
-        if certificate.meta.uid in secret.owners and secret.role == CERTIFICATE_ROLE:
-            try:
-                facts = read_certificate(secret.certificate)
-            except PkiError:
-                continue
-            found[facts.serial] = facts.not_after
+    for secret in world.secrets_of(certificate.meta.uid):
+        if secret.namespace == tenant.namespace and secret.role == CERTIFICATE_ROLE:
+            facts = facts_of(secret.certificate)
+            if facts is not None:
+                found[facts.serial] = facts.not_after
     authority = tenant.authority
     latest = authority.facts.not_after if authority is not None else None
     plausible = {

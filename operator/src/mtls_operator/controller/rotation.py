@@ -16,9 +16,9 @@ from mtls_operator.cluster import Kind
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.seen_certificates import facts_of
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken
-from mtls_operator.pki import PkiError, read_certificate
 from mtls_operator.plan.authority import CERTIFICATE_ROLE, Phase
 from mtls_operator.plan.rotation import (
     Confirmations,
@@ -102,11 +102,8 @@ class Rotation:
             if serial and end:
                 held[str(serial)] = parse_timestamp(str(end))
         for secret in world.written[Kind.SECRET].of(tenant.namespace).values():
-            if secret.role == CERTIFICATE_ROLE:
-                try:
-                    facts = read_certificate(secret.certificate)
-                except PkiError:
-                    continue
+            facts = facts_of(secret.certificate) if secret.role == CERTIFICATE_ROLE else None
+            if facts is not None:
                 held[facts.serial] = facts.not_after
         return held
 

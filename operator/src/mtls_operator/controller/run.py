@@ -7,7 +7,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
@@ -31,6 +31,7 @@ from mtls_operator.controller.internal import SERVER_LIFETIME, Internal
 from mtls_operator.controller.issuer import Issuer
 from mtls_operator.controller.keys import Key, Topic
 from mtls_operator.controller.ledgers import Ledgers
+from mtls_operator.controller.leftovers import Leftovers
 from mtls_operator.controller.lists import Lists
 from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.queue import WorkQueue
@@ -68,7 +69,7 @@ class Operator:
     watches: NamedWatches
     status_port: ProxyStatus
     internal: Internal
-    served: ServedLists
+    served: ServedLists = field(default_factory=ServedLists)
     synced: bool = False
 
     def first_event(self) -> None:
@@ -188,6 +189,7 @@ def _reconcilers(
     context: Context, authorities: Authorities, own: Internal, hosts: HostReconciler, served: ServedLists
 ) -> dict[Topic, Reconcile]:
     lists = Lists(context, authorities, served)
+    leftovers = Leftovers(context, asyncio.get_running_loop().time)
     authority = AuthorityReconciler(context, authorities, own, Rotation(context, authorities), lists)
     certificate = CertificateReconciler(context, authorities, Issuer(context, authorities))
     rule = RuleReconciler(context, hosts)
@@ -202,6 +204,7 @@ def _reconcilers(
         Topic.HOST: lambda key: hosts.reconcile(key.namespace, key.name),
         Topic.RULE: rules,
         Topic.LISTS: lambda key: lists.reconcile(key.namespace),
+        Topic.LEFTOVERS: lambda _: leftovers.reconcile(),
     }
 
 

@@ -41,7 +41,7 @@ class Written:
 
     ``content`` are digests of its parts; ``epoch`` and ``text`` are set for the generated scripts and for the
     last good rules; ``certificate`` is the public ``tls.crt`` of a Secret, ``issued_for`` the digest of what it was
-    issued for.
+    issued for. ``tenant`` is the life of a namespace (name, UID) that its labels name.
     """
 
     kind: Kind
@@ -58,6 +58,7 @@ class Written:
     text: str = ""
     script: str = ""
     issued_for: str = ""
+    tenant: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ class World:
             Kind.CONFIG_MAP: Shelf(),
             Kind.NETWORK_POLICY: Shelf(),
         }
+        self._owned: dict[str, set[tuple[str, str]]] = defaultdict(set)
 
     def namespace_uid(self, namespace: str) -> str | None:
         """Return the UID of a namespace that exists and is not ending."""
@@ -147,7 +149,12 @@ class World:
             shelf.answers[namespace, name] = version
         if not shelf.is_news(namespace, name, version):
             return
-        shelf.put(namespace, name, version, _parse(kind, body))
+        before, value = shelf.get(namespace, name), _parse(kind, body)
+        shelf.put(namespace, name, version, value)
+        if kind is Kind.SECRET:
+            self._disown((namespace, name), before)
+            for uid in value.owners:
+                self._owned[uid].add((namespace, name))
         if kind is Kind.RULE:
             self.rule_statuses[namespace, name] = body.get("status") or {}
 
@@ -180,8 +187,26 @@ class World:
     def forget(self, kind: Kind, body: Mapping[str, Any]) -> None:
         """Take in that an object was deleted."""
         namespace, name, version = _identity(body)
-        if self._shelf(kind).drop(namespace, name, version) and kind is Kind.RULE:
+        before = self._shelf(kind).get(namespace, name)
+        if not self._shelf(kind).drop(namespace, name, version):
+            return
+        if kind is Kind.RULE:
             self.rule_statuses.pop((namespace, name), None)
+        elif kind is Kind.SECRET:
+            self._disown((namespace, name), before)
+
+    def secrets_of(self, owner_uid: str) -> Iterator[Written]:
+        """Return the Secrets of an owner, without a look at those of the others."""
+        for namespace, name in sorted(self._owned.get(owner_uid, ())):
+            secret = self.written[Kind.SECRET].get(namespace, name)
+            if secret is not None:
+                yield secret
+
+    def _disown(self, place: tuple[str, str], secret: Written | None) -> None:
+        for uid in secret.owners if secret is not None else ():
+            self._owned[uid].discard(place)
+            if not self._owned[uid]:
+                del self._owned[uid]
 
 
 def _parse(kind: Kind, body: Mapping[str, Any]) -> Any:
@@ -234,6 +259,15 @@ def _pod(body: Mapping[str, Any]) -> Pod:
     )
 
 
+def tenant_of(body: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the name and the UID of the namespace that an object's labels name; empty where they do not."""
+    labels = body["metadata"].get("labels") or {}
+    return (
+        str(labels.get(names.NAMESPACE_LABEL) or ""),
+        str(labels.get(names.NAMESPACE_UID_LABEL) or ""),
+    )
+
+
 _SCRIPTS = (names.RULES_KEY, names.REVOCATION_KEY)
 
 
@@ -262,5 +296,6 @@ def _written(kind: Kind, body: Mapping[str, Any]) -> Written:
         epoch=epoch,
         text=text,
         script=script,
+        tenant=tenant_of(body),
         issued_for=str((metadata.get("annotations") or {}).get(names.ISSUED_FOR_ANNOTATION) or ""),
     )
