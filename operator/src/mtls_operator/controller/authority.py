@@ -18,6 +18,7 @@ from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import gone, holders
 from mtls_operator.controller.internal import Internal
 from mtls_operator.controller.lists import Lists
+from mtls_operator.controller.pruning import LOOK_SECONDS, Pruning
 from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.pki import PkiError, read_certificate
@@ -42,6 +43,7 @@ class AuthorityReconciler:
     internal: Internal
     rotation: Rotation
     lists: Lists
+    pruning: Pruning
     _epochs: dict[str, int] = field(default_factory=dict)
 
     async def reconcile(self, namespace: str) -> float | None:
@@ -69,10 +71,11 @@ class AuthorityReconciler:
         # Revocations come first: nothing that goes wrong with the other objects may hold one back.
         await self._record(tenant)
         await self._publish(tenant)
+        await self.pruning.prune(tenant)
         renew_identity = await self._identify_proxies(tenant)
         await self.context.ensure(bundle_document(namespace, tenant.generations))
         rotate = await self.rotation.advance(tenant)
-        return max(1.0, min(self._list_changes(tenant), renew_identity, rotate))
+        return max(1.0, min(self._list_changes(tenant), renew_identity, rotate, LOOK_SECONDS))
 
     def _list_changes(self, tenant: Tenant) -> float:
         """Return in how many seconds the clock alone changes the list: a revocation expires, or it is signed anew."""

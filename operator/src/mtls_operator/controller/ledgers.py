@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -21,6 +22,7 @@ from mtls_operator.plan.authority import page_document, page_number, selector
 from mtls_operator.plan.ledger import RECORDS_KEY, Record, append, decode, latest
 from mtls_operator.plan.pages import INDEX_KEY, PAGE_KEY, numbers_in
 from mtls_operator.plan.pages import page_number as page_number_of
+from mtls_operator.plan.pruning import prunable, without
 from mtls_operator.plan.published import recover, still_signed_by
 from mtls_operator.plan.readable import signed_of
 
@@ -127,6 +129,42 @@ class Ledgers:
             "".join(pages.values()),
         ]
         return "\n".join(texts)
+
+    async def drop(self, tenant: Tenant, serials: frozenset[str], *, now: datetime) -> int:
+        """Remove every line of serial numbers that may go; return how many of them there were.
+
+        Each page is rewritten at exactly the version read, and removed at it where nothing is left. Whatever is done of
+        this when the process ends is right: each line that goes is one that matters no more. The last page stays: the
+        next record goes there, and it shows that there was a ledger.
+        """
+        async with tenant.lock:
+            going = prunable((page.text for page in tenant.pages), serials, now=now)
+            if not going or tenant.pages_stale:
+                return 0
+            tenant.unlearn(going)  # first: what memory alone knows would be written back
+            try:
+                for page in list(tenant.pages):
+                    await self._without(tenant, page, going)
+            except (ConflictError, NotFoundError):
+                tenant.pages_stale = True
+                raise
+        return len(going)
+
+    async def _without(self, tenant: Tenant, page: Page, going: frozenset[str]) -> None:
+        text = without(page.text, going)
+        if text == page.text:
+            return
+        if text or page is tenant.pages[-1]:
+            await self._write_page(tenant, page, text)
+            return
+        namespace, name = (
+            self.context.settings.operator_namespace,
+            names.ledger_page(tenant.namespace, page.number),
+        )
+        tenant.pages.remove(page)
+        await self.context.cluster.delete(
+            Kind.CONFIG_MAP, namespace, name, uid=page.uid, version=page.version
+        )
 
     async def _append(self, tenant: Tenant, records: list[Record]) -> None:
         if not tenant.pages:

@@ -45,8 +45,10 @@ class Lists:
         """Write what the publication of a tenant says; leave the readable parts of a long list for later."""
         if tenant.publication is None:
             return
-        if self._is_stale(tenant) and len(tenant.publication.serials) <= SHORT:
-            await self._refresh(tenant, tenant.publication)
+        short = len(tenant.publication.serials) <= SHORT and not tenant.making.locked()
+        if self._is_stale(tenant) and short:
+            async with tenant.making:
+                await self._refresh(tenant, tenant.publication)
             return
         async with tenant.writing:
             await self._write_first(tenant)
@@ -58,7 +60,8 @@ class Lists:
         tenant = self.authorities.known(namespace)
         if tenant is None or tenant.publication is None or not self._is_stale(tenant):
             return None
-        await self._refresh(tenant, tenant.publication)
+        async with tenant.making:
+            await self._refresh(tenant, tenant.publication)
         return LATER if self._is_stale(tenant) else None
 
     def forget(self, namespace: str) -> None:
@@ -91,14 +94,14 @@ class Lists:
             now=now,
         )
         made: Readable = await asyncio.to_thread(make) if len(revoked) > SHORT else make()
+        documents = page_documents(tenant.namespace, made.pages)
+        for document in documents.values():
+            await self.context.ensure(document)
+        former, was = tenant.kept.get(INDEX_KEY, ""), tenant.readable
         async with tenant.writing:
-            documents = page_documents(tenant.namespace, made.pages)
-            for document in documents.values():
-                await self.context.ensure(document)
-            former, was = tenant.kept.get(INDEX_KEY, ""), tenant.readable
             tenant.kept, tenant.signed = dict(made.kept), made.lists
             await self._write_first(tenant)
-            await self._remove_unused(tenant)
+        await self._remove_unused(tenant)
         tenant.readable = ReadableState(
             parts=replace(made, pages={}),
             pages={number: content_of(document) for number, document in documents.items()},

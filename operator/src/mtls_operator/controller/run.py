@@ -34,6 +34,7 @@ from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.leftovers import Leftovers
 from mtls_operator.controller.lists import Lists
 from mtls_operator.controller.metrics import Metrics
+from mtls_operator.controller.pruning import Pruning
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
 from mtls_operator.controller.reports import Reports
@@ -190,7 +191,9 @@ def _reconcilers(
 ) -> dict[Topic, Reconcile]:
     lists = Lists(context, authorities, served)
     leftovers = Leftovers(context, asyncio.get_running_loop().time)
-    authority = AuthorityReconciler(context, authorities, own, Rotation(context, authorities), lists)
+    pruning = Pruning(context, authorities.ledgers, asyncio.get_running_loop().time)
+    rotation = Rotation(context, authorities)
+    authority = AuthorityReconciler(context, authorities, own, rotation, lists, pruning)
     certificate = CertificateReconciler(context, authorities, Issuer(context, authorities))
     rule = RuleReconciler(context, hosts)
 

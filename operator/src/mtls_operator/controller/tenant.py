@@ -73,6 +73,8 @@ class Tenant:
     readable: ReadableState | None = None
     #: Held while ``mtls-revocation`` is written, so that an older content never comes after a newer one.
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: Held while the readable parts are made and their pages written.
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
     #: How often the ledger has changed.
     revision: int = 0
     ready: bool = False
