@@ -117,7 +117,12 @@ class Authorities:
         tenant = self.tenants.get(namespace)
         if tenant is None:
             return False
-        page = next((page for page in tenant.pages if page.number == page_number(name, namespace)), None)
+        number = page_number(name, namespace)
+        if version is not None and number is not None and number == tenant.page_in_hand:
+            # what we just wrote can be seen before we are told: the answer says whose it was
+            tenant.page_noticed = max(tenant.page_noticed, int(version))
+            return False
+        page = next((page for page in tenant.pages if page.number == number), None)
         if page is None or version is None or int(version) > int(page.version or 0):
             tenant.pages_stale = True
         return tenant.pages_stale

@@ -175,7 +175,7 @@ class HostReconciler:
                 revocation_epoch=publication.epoch if publication is not None else 0,
                 recovered=tenant.recovered,
                 damaged=tenant.damaged,
-                paged=tenant.readable is not None and tenant.readable.paged,
+                paged=tenant.paged,
                 left_out=tenant.readable.parts.left_out if tenant.readable is not None else (),
                 now=context.now(),
             ),

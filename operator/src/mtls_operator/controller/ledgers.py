@@ -16,6 +16,7 @@ import structlog
 
 from mtls_operator.api import names
 from mtls_operator.cluster import AlreadyExistsError, ConflictError, Kind, NotFoundError
+from mtls_operator.controller import keys
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.tenant import Page, Tenant
 from mtls_operator.plan.authority import page_document, page_number, selector
@@ -78,6 +79,7 @@ class Ledgers:
             records += read
             name = names.ledger_page(tenant.namespace, page.number)
             damaged += [f"{name} line {line}" for line in lines]
+            await asyncio.sleep(0)  # a long ledger must not hold up the revocations of others
         tenant.damaged = tuple(damaged)
         stored = latest(records)
         lost = [record for serial, record in tenant.ledger.items() if not _covers(stored.get(serial), record)]
@@ -200,7 +202,16 @@ class Ledgers:
             text=text,
             version=page.version,
         )
-        body = await (cluster.replace(document) if page.version else cluster.create(document))
+        tenant.page_in_hand, tenant.page_noticed = page.number, 0
+        written = 0
+        try:
+            body = await (cluster.replace(document) if page.version else cluster.create(document))
+            written = int(body["metadata"]["resourceVersion"])
+        finally:
+            tenant.page_in_hand = None
+            if tenant.page_noticed > written:
+                tenant.pages_stale = True
+                self.context.queue.add(keys.authority(tenant.namespace))
         page.text, page.version = text, body["metadata"]["resourceVersion"]
         page.uid = body["metadata"]["uid"]
         if page not in tenant.pages:

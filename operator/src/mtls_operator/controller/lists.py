@@ -97,7 +97,7 @@ class Lists:
         documents = page_documents(tenant.namespace, made.pages)
         for document in documents.values():
             await self.context.ensure(document)
-        former, was = tenant.kept.get(INDEX_KEY, ""), tenant.readable
+        former, was, was_paged = tenant.kept.get(INDEX_KEY, ""), tenant.readable, tenant.paged
         async with tenant.writing:
             tenant.kept, tenant.signed = dict(made.kept), made.lists
             await self._write_first(tenant)
@@ -118,7 +118,8 @@ class Lists:
                 pages=len(documents),
                 left_out=made.left_out,
             )
-        if was is None or (was.paged, was.parts.left_out) != (tenant.readable.paged, made.left_out):
+        left_out = was.parts.left_out if was is not None else ()
+        if (was_paged, left_out) != (tenant.paged, made.left_out):
             for name in self.context.world.hosts.of(tenant.namespace):
                 self.context.queue.add(keys.host(tenant.namespace, name))
 

@@ -11,6 +11,7 @@ from mtls_operator.pki import Authority
 from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.certificate import Obstacle
 from mtls_operator.plan.ledger import Entry, Record
+from mtls_operator.plan.pages import INDEX_KEY
 from mtls_operator.plan.published import Publication
 from mtls_operator.plan.readable import Readable, Signed
 
@@ -38,11 +39,6 @@ class ReadableState:
     about: tuple[object, ...]
     made_at: datetime
     listed: frozenset[str]
-
-    @property
-    def paged(self) -> bool:
-        """Whether something did not fit into the first object."""
-        return bool(self.pages)
 
 
 @dataclass(slots=True)
@@ -81,6 +77,9 @@ class Tenant:
     #: While a block is being reserved: the newest version of the CA's Secret that was seen, which may be our own.
     reserving: bool = False
     noticed: int = 0
+    #: While a page of the ledger is being written: its number, and the newest version of it that was seen meanwhile.
+    page_in_hand: int | None = None
+    page_noticed: int = 0
     #: By host (namespace/name): the issuers that every proxy of it trusts now.
     confirmed: dict[str, frozenset[str]] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -109,6 +108,11 @@ class Tenant:
             owned.pop(serial, None)
             if record is not None and not owned:
                 self.owned.pop(record.owner_uid, None)
+
+    @property
+    def paged(self) -> bool:
+        """Whether the readable parts do not fit into the first object, as far as is known yet."""
+        return INDEX_KEY in self.kept
 
     @property
     def sources(self) -> tuple[object, ...]:
