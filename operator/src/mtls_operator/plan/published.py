@@ -8,7 +8,6 @@ recovered from the list that tenants hold, whose signature only our CA can have 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +22,7 @@ from mtls_operator.pki import (
     PkiError,
     Revocation,
     bitmap,
-    index_in,
+    indices_in,
     read_crl,
 )
 from mtls_operator.pki import RevocationReason as PkiReason
@@ -184,14 +183,10 @@ def by_generation(
     )
     starts = [stored.first_index for stored in signing]
     ends = [*starts[1:], signing[-1].next_index] if signing else []
-    own: list[dict[str, int]] = [{} for _ in signing]
-    for serial in serials:
-        index = index_in(serial)
-        if index is None:
-            continue
-        place = bisect_right(starts, index) - 1
-        if place >= 0 and index < ends[place]:
-            own[place][serial] = index
-    found = {stored.generation: leaves for stored, leaves in zip(signing, own, strict=True)}
+    indices = indices_in(serials)
+    found = {
+        stored.generation: {serial: index for serial, index in indices.items() if start <= index < end}
+        for stored, start, end in zip(signing, starts, ends, strict=True)
+    }
     newest_first = sorted(generations, key=lambda stored: -stored.generation)
     return [(stored, found.get(stored.generation, {})) for stored in newest_first if stored.trusted]
