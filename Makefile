@@ -10,7 +10,7 @@ CLUSTER := $(PY) hack/cluster
 PYTEST := $(PY) -m pytest
 SOURCES := operator/src hack tests benchmarks
 
-.PHONY: help demo demo-down test lint fmt type unit golden property feature integration e2e generate verify lock \
+.PHONY: help demo demo-down test test-long lint fmt type unit golden property feature integration e2e generate verify lock \
         local-cluster-up local-cluster-down images
 
 help: ## Show the targets
@@ -35,6 +35,9 @@ demo-down: $(VENV)/.ready ## Remove what `make demo` made
 
 test: $(VENV)/.ready ## Everything: checks, and all tests against the real proxy and a real cluster
 	@$(PY) hack/testing
+
+test-long: $(VENV)/.ready ## Nightly: the properties with ten times as many examples
+	@MTLS_TEST_DEPTH=long $(PYTEST) tests/property
 
 lint: $(VENV)/.ready ## Style, and the direction of imports
 	@$(VENV)/bin/ruff check .

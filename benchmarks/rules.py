@@ -151,7 +151,7 @@ class Measured:
             issuers=[IssuerTrust(people.ca.digest, listed=True)],
             rules=variant.rules or (),
             reads_certificate=bool(variant.rules),
-            forward_xfcc=config.forward_xfcc,
+            forward=["xfcc"],
             runtime=RUNTIME,
             mounted=placement.rules_file,
         )

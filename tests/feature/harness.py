@@ -11,7 +11,7 @@ import random
 from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,13 +20,14 @@ from tests.support.fake_cluster import Crash, FakeClient, FakeCluster, Write
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Body, Kind
-from mtls_operator.controller import internal, keys
+from mtls_operator.controller import internal
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.dispatch import Dispatch
 from mtls_operator.controller.handlers import WATCHED
 from mtls_operator.controller.host import HostReconciler
 from mtls_operator.controller.keys import Key
+from mtls_operator.controller.keystores import KeystoreMaker
 from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.queue import WorkQueue
@@ -37,6 +38,7 @@ from mtls_operator.controller.served import ServedLists
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.tenant import Tenant
+from mtls_operator.controller.trust import Trusts
 from mtls_operator.controller.unchecked import Unchecked
 from mtls_operator.controller.workers import Workers, interval_of
 from mtls_operator.controller.world import World
@@ -51,6 +53,11 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 #: How long nothing may be due before the operator counts as idle, in (virtual) seconds.
 QUIET = 0.4
 _SETTLE_DEADLINE = 120.0
+
+
+async def at_once(work: Callable[[], Any]) -> Any:
+    """Do what the product does in a thread: virtual time does not wait for threads."""
+    return work()
 
 
 class StrictMetrics(Metrics):
@@ -183,16 +190,26 @@ class Process:
     hosts: HostReconciler
     serving: ServingCertificates
     served: ServedLists
+    keystores: KeystoreMaker
     workers: Workers
     metrics: StrictMetrics
     feed: Feed
+    lists: Feed
     stop_watch: Callable[[], None] = lambda: None
+    stop_lists: Callable[[], None] = lambda: None
 
     def deliver(self, kind: Kind, event: str, body: Body) -> None:
         """Do what kopf does with a watch event: the index first, then the handler."""
         if event != "DELETED":
             self.dispatch.observe(kind, body)
         self.dispatch.changed(kind, body, gone=event == "DELETED")
+
+    def deliver_list(self, _: Kind, event: str, body: Body) -> None:
+        """Do what the watch of named lists does with an event."""
+        if event == "DELETED":
+            self.dispatch.list_gone(body["metadata"]["namespace"], body["metadata"]["name"])
+        else:
+            self.dispatch.list_seen(body)
 
     @property
     def idle(self) -> bool:
@@ -202,6 +219,7 @@ class Process:
             not queue._running
             and all(due > soon for due in queue._due.values())
             and self.feed.idle
+            and self.lists.idle
             and not self.dispatch._settling
             and not self.context.recorder._tasks
         )
@@ -215,7 +233,8 @@ class Process:
         self.client.dead = True
         if not self.feed.stopped:
             self.stop_watch()
-        self.feed.stopped = True
+            self.stop_lists()
+        self.feed.stopped = self.lists.stopped = True
         await self.workers.stop()
         await asyncio.gather(*self.context.recorder._tasks, return_exceptions=True)
 
@@ -229,13 +248,13 @@ class Lab:
     delays: dict[Kind, float] = field(default_factory=dict)
     proxies: dict[str, Proxy] = field(default_factory=dict)
     workers: int = 4
-    settings: Settings = field(default_factory=lambda: Settings(webhook_configuration=""))
     random: random.Random = field(default_factory=lambda: random.Random(7))
     cluster: FakeCluster = field(init=False)
     process: Process = field(init=False)
     processes: list[Process] = field(default_factory=list)
     old_page: Body = field(default_factory=dict)
     webhook_is_there: bool = True
+    settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster(now=self.now)
@@ -262,7 +281,7 @@ class Lab:
         loop = asyncio.get_running_loop()
         queue: WorkQueue[Key] = WorkQueue(clock=loop.time, interval_of=interval_of)
         context = Context(
-            settings=self.settings,
+            settings=replace(self.settings, webhook_configuration=""),
             cluster=client,
             world=World(),
             queue=queue,
@@ -279,10 +298,13 @@ class Lab:
         unchecked = Unchecked(context, self.webhook_answers)
         dispatch = Dispatch(context, authorities, discovery, unchecked)  # type: ignore[arg-type]  # the part that it uses
         serving = ServingCertificates(context)
-        hosts = HostReconciler(context, authorities, serving, Watches(), StatusPort(self))  # type: ignore[arg-type]
+        hosts = HostReconciler(
+            context, authorities, serving, Trusts(context, own.seal, at_once), Watches(), StatusPort(self)
+        )  # type: ignore[arg-type]
+        keystores = KeystoreMaker(context, Watches())
         metrics = StrictMetrics()
         served = ServedLists()
-        reconcilers = _reconcilers(context, authorities, own, hosts, served)
+        reconcilers = _reconcilers(context, authorities, own, hosts, keystores, served)
         workers = Workers(queue, reconcilers, metrics, self.workers)
         process = Process(
             lab=self,
@@ -294,13 +316,18 @@ class Lab:
             hosts=hosts,
             serving=serving,
             served=served,
+            keystores=keystores,
             workers=workers,
             metrics=metrics,
             feed=Feed(lambda *event: process.deliver(*event), self.delays),  # noqa: PLW0108 - not bound yet
+            lists=Feed(lambda *event: process.deliver_list(*event), self.delays),  # noqa: PLW0108 - as above
         )
         self.process = process
         self.processes.append(process)
         process.stop_watch = self.cluster.watch(WATCHED, process.feed.take)
+        for body in self.cluster.all(Kind.CONFIG_MAP, None, names.LIST_LABEL):
+            dispatch.list_seen(body)
+        process.stop_lists = self.cluster.watch({Kind.CONFIG_MAP: names.LIST_LABEL}, process.lists.take)
         listed = [
             (kind, body) for kind, labels in WATCHED.items() for body in self.cluster.all(kind, None, labels)
         ]
@@ -368,10 +395,13 @@ class Lab:
                 self.process.dispatch.observe(kind, body)
                 self.process.dispatch.changed(kind, body, gone=False, listed=True)
 
-    def source_changed(self, secret: str, *, host: str = "api") -> None:
-        """Do what the watch of a user's own Secret does."""
-        self.process.serving.source_changed(NAMESPACE, secret)
-        self.process.context.queue.add(keys.host(NAMESPACE, host))
+    def source_changed(self, name: str, kind: Kind = Kind.SECRET) -> None:
+        """Do what the watch of an object of a user does."""
+        self.process.hosts.source_changed((kind, NAMESPACE, name))
+
+    def password_changed(self, secret: str) -> None:
+        """Do what the watch of the Secret with a keystore's password does."""
+        self.process.keystores.changed(NAMESPACE, secret)
 
     # What is there
 

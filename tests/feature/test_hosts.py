@@ -11,8 +11,9 @@ from tests.feature.harness import Lab
 from tests.support.builders import NAMESPACE, certificate, host, pod, rule, tls_secret
 
 from mtls_operator.api import names
+from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.cluster import Kind
-from mtls_operator.pki import AUTHORITY_ENTROPY, issue_server, new_authority, random_serial
+from mtls_operator.pki import AUTHORITY_ENTROPY, issue_server, new_authority, random_serial, read_certificate
 from mtls_operator.push import Scope
 
 CONFIG, SERVER = "mtls-host-api", "mtls-server-api"
@@ -31,14 +32,14 @@ def _conditions(lab: Lab, name: str = "api") -> dict[str, tuple[str, str]]:
     return {c["type"]: (c["status"], c["reason"]) for c in lab.status(Kind.HOST, name)["conditions"]}
 
 
-def _pair(lab: Lab, *hostnames: str, days: int = 30) -> tuple[str, bytes]:
+def _pair(lab: Lab, *hostnames: str, validity: timedelta = timedelta(days=30)) -> tuple[str, bytes]:
     authority = new_authority(
         "corporate", now=lab.now(), lifetime=timedelta(days=3650), entropy=b"x" * AUTHORITY_ENTROPY
     )
     issued = issue_server(
         authority,
         hostnames=hostnames,
-        validity=timedelta(days=days),
+        validity=validity,
         serial=random_serial(lab.random.randbytes(AUTHORITY_ENTROPY)),
         now=lab.now(),
     )
@@ -299,9 +300,76 @@ async def test_a_key_that_does_not_fit_is_never_served(lab: Lab) -> None:
     assert _conditions(lab)["ResolvedRefs"] == ("False", "KeyMismatch")
 
 
+async def test_a_users_certificate_is_reported_two_weeks_before_its_end_with_no_event_to_trigger_it(
+    lab: Lab,
+) -> None:
+    pem, key = _pair(lab, "api.example.com", validity=timedelta(days=14, minutes=10))
+    end = read_certificate(pem).not_after
+    lab.cluster.make(tls_secret("api-tls", pem, key))
+    await _in_force(lab, tls={"secretName": "api-tls"})
+    assert _conditions(lab)["ResolvedRefs"] == ("True", "Resolved")
+    await lab.pass_time(minutes=11)
+    assert lab.condition(Kind.HOST, "api", "ResolvedRefs") == (
+        "True",
+        "ServingCertificateExpiring",
+        f"The server certificate in Secret api-tls expires at {format_timestamp(end)}: renew it.",
+    )
+    assert _conditions(lab)["Ready"] == ("True", "Ready")
+    lab.writes()
+    await lab.pass_time(minutes=11)
+    assert lab.writes() == []
+    assert [e[:2] for e in lab.events()].count(("Warning", "ServingCertificateExpiring")) == 1
+
+
+async def test_a_new_certificate_takes_the_warning_away(lab: Lab) -> None:
+    pem, key = _pair(lab, "api.example.com", validity=timedelta(days=7))
+    lab.cluster.make(tls_secret("api-tls", pem, key))
+    await _in_force(lab, tls={"secretName": "api-tls"})
+    assert _conditions(lab)["ResolvedRefs"] == ("True", "ServingCertificateExpiring")
+    pem, key = _pair(lab, "api.example.com")
+    lab.cluster.overwrite(tls_secret("api-tls", pem, key))
+    lab.source_changed("api-tls")
+    await lab.settle()
+    assert _conditions(lab)["ResolvedRefs"] == ("True", "Resolved")
+
+
+async def test_a_certificate_of_the_user_that_has_ended_is_reported_as_such(lab: Lab) -> None:
+    pem, key = _pair(lab, "api.example.com", validity=timedelta(minutes=5))
+    lab.cluster.make(tls_secret("api-tls", pem, key))
+    await _in_force(lab, tls={"secretName": "api-tls"})
+    await lab.pass_time(minutes=11)
+    assert _conditions(lab)["ResolvedRefs"] == ("False", "ServingCertificateExpired")
+
+
+async def test_a_certificate_that_we_issue_is_renewed_and_never_reported(lab: Lab) -> None:
+    await _in_force(lab)
+    first = lab.cluster.read(Kind.SECRET, NAMESPACE, SERVER)["data"][names.TLS_CERT_KEY]
+    await lab.stop()
+    lab.skew += timedelta(days=89)
+    await lab.start()
+    await lab.settle()
+    second = lab.cluster.read(Kind.SECRET, NAMESPACE, SERVER)["data"][names.TLS_CERT_KEY]
+    assert first != second
+    assert "ServingCertificateExpiring" not in {reason for _, reason, _ in lab.events()}
+
+
 async def test_a_host_that_does_not_trust_the_managed_ca_lists_no_issuer(lab: Lab) -> None:
     await _in_force(lab, clientCAs={"managed": False})
     assert "clientCAs" not in lab.status(Kind.HOST, "api") or lab.status(Kind.HOST, "api")["clientCAs"] == []
+
+
+async def test_what_is_forwarded_changes_with_the_pushed_script_and_not_with_the_listener(lab: Lab) -> None:
+    await _in_force(lab)
+    before = lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, CONFIG)["data"]
+    assert '["xfcc"] = true' in before[names.RULES_KEY]
+    lab.cluster.edit(Kind.HOST, NAMESPACE, "api", {"spec": {"forwardedHeaders": ["RFC9440", "Cloudflare"]}})
+    await lab.settle()
+    after = lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, CONFIG)["data"]
+    assert {key for key in before if before[key] != after[key]} == {names.RULES_KEY}
+    pushed = lab.process.discovery.published[Scope(NAMESPACE, "api"), names.RULES_FILTER].text
+    assert pushed == after[names.RULES_KEY]
+    for family, wanted in (("xfcc", "false"), ("rfc9440", "true"), ("cloudflare", "true")):
+        assert f'["{family}"] = {wanted}' in pushed
 
 
 async def test_a_configuration_of_that_name_that_is_not_ours_is_left_alone(lab: Lab) -> None:

@@ -130,7 +130,7 @@ async def test_what_cannot_be_said_in_a_certificate_is_refused_and_uses_up_no_in
 async def test_ready_turns_false_at_the_end_without_any_event(lab: Lab) -> None:
     """G4: a certificate ends by the clock."""
     await lab.start()
-    lab.cluster.make(certificate("gateway", validity="2h"))
+    lab.cluster.make(certificate("gateway", validity="2h", renewal={"policy": "Never"}))
     await lab.settle()
     await lab.pass_time(hours=2, minutes=1)
     assert lab.state() == "Expired"

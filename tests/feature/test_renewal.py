@@ -13,6 +13,7 @@ from tests.support.builders import NAMESPACE, certificate, host, pod, rule
 from tests.support.fake_cluster import Crash
 
 from mtls_operator.api import names
+from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.cluster import Kind
 from mtls_operator.pki import read_certificate
 from mtls_operator.plan.ledger import Entry
@@ -175,6 +176,113 @@ async def test_a_renewal_that_is_not_possible_is_reported_and_what_is_there_stay
     await lab.pass_time(minutes=2)
     assert lab.serial() != first
     assert lab.condition(Kind.CERTIFICATE, "gateway", "Ready")[:2] == ("True", "Ready")
+
+
+def _wish(lab: Lab, **after: float) -> None:
+    wanted = format_timestamp(lab.now() + timedelta(**after))
+    patch = {"metadata": {"annotations": {names.RENEW_ANNOTATION: wanted}}}
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", patch)
+
+
+async def test_a_renewal_that_somebody_asks_for_is_done_at_once_and_once(lab: Lab) -> None:
+    first = await _issued(lab)
+    _wish(lab)
+    await lab.settle()
+    second = lab.serial()
+    assert second != first
+    assert not lab.is_refused(first)
+    assert lab.ledger()[first].entry is Entry.KNOWN
+    lab.writes()
+    await lab.restart()
+    await lab.pass_time(hours=1)
+    assert (lab.serial(), lab.writes()) == (second, [])
+
+
+async def test_every_new_wish_is_granted(lab: Lab) -> None:
+    await _issued(lab)
+    serials = {lab.serial()}
+    for _ in range(3):
+        await lab.pass_time(seconds=1)
+        _wish(lab)
+        await lab.settle()
+        serials.add(lab.serial())
+    assert len(serials) == 4
+
+
+async def test_a_wish_for_later_is_granted_then(lab: Lab) -> None:
+    first = await _issued(lab)
+    _wish(lab, hours=2)
+    await lab.settle()
+    assert lab.serial() == first
+    assert lab.status(Kind.CERTIFICATE, "gateway")["renewalTime"] == "2026-03-01T14:00:00Z"
+    await lab.pass_time(hours=2, seconds=5)
+    second = lab.serial()
+    assert second != first
+    await lab.pass_time(hours=3)
+    assert lab.serial() == second
+
+
+async def test_a_wish_is_granted_where_nothing_renews_by_itself(lab: Lab) -> None:
+    first = await _issued(lab, renewal={"policy": "Never"})
+    _wish(lab)
+    await lab.settle()
+    second = lab.serial()
+    assert second != first
+    assert "renewalTime" not in lab.status(Kind.CERTIFICATE, "gateway")
+    await lab.pass_time(hours=1)
+    assert lab.serial() == second
+
+
+async def test_a_wish_renews_no_revoked_certificate(lab: Lab) -> None:
+    first = await _issued(lab, revoked=False)
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"revoked": True}})
+    _wish(lab)
+    await lab.pass_time(hours=1)
+    assert lab.serial() == first
+
+
+async def test_a_wish_that_came_with_the_object_does_not_issue_twice(lab: Lab) -> None:
+    """The object was copied from somewhere, annotations and all."""
+    body = certificate("gateway")
+    body["metadata"]["annotations"] = {names.RENEW_ANNOTATION: "2026-02-01T00:00:00Z"}
+    lab.cluster.make(body)
+    await lab.start()
+    await lab.settle()
+    first = lab.serial()
+    await lab.pass_time(hours=1)
+    assert lab.serial() == first
+    assert lab.ledger() == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["now", "2026-03-01", "2026-03-01T12:00:00", "9" * 500, "", "9999-12-31T23:59:59-12:00"]
+)
+async def test_a_wish_that_is_no_time_changes_nothing(lab: Lab, text: str) -> None:
+    first = await _issued(lab)
+    patch = {"metadata": {"annotations": {names.RENEW_ANNOTATION: text}}}
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", patch)
+    await lab.settle()
+    assert (lab.serial(), lab.state()) == (first, "Active")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("position", range(1, 5))
+async def test_a_kill_at_any_write_of_a_wished_renewal_renews_once(
+    lab: Lab, position: int, *, after: bool
+) -> None:
+    first = await _issued(lab)
+    await lab.stop()
+    _wish(lab)
+    await lab.start(crash_at=position, crash_after=after)
+    with contextlib.suppress(Crash):
+        await lab.settle(failures=True)
+    await lab.restart()
+    await lab.settle()
+    second = lab.serial()
+    assert second != first
+    assert {s for s, r in lab.ledger().items() if r.entry is Entry.KNOWN} == {first}
+    await lab.pass_time(hours=1)
+    assert lab.serial() == second
 
 
 async def test_what_others_added_to_the_secret_survives_a_renewal(lab: Lab) -> None:

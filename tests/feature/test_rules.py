@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.feature.harness import Lab
-from tests.support.builders import NAMESPACE, host, pod, rule
+from tests.support.builders import NAMESPACE, host, named_list, pod, rule
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Kind
@@ -217,3 +217,127 @@ async def test_a_host_with_more_rules_than_a_status_can_hold_shows_the_first_and
     status = lab.status(Kind.HOST, "api")
     assert [shown["name"] for shown in status["rules"]] == ["r0", "r1"]
     assert status["ruleCount"] == 4
+
+
+OFFICE = rule(expression="not ip.src in $office_network")
+ITEMS = {"data": {names.LIST_KEY: "10.0.0.2"}}
+BROKEN_ITEMS = {"data": {names.LIST_KEY: "10.0.0.2\n10.0.0.300"}}
+
+
+async def _with_list(lab: Lab) -> None:
+    lab.cluster.make(named_list("office-network", "10.0.0.1", of="ip"))
+    await _in_force(lab, OFFICE)
+
+
+async def test_a_rule_with_a_named_list_is_deployed_with_what_it_holds(lab: Lab) -> None:
+    await _with_list(lab)
+    assert "0a0000010a000001" in _script(lab)
+    assert _rule_condition(lab, "Ready")[0] == "True"
+    assert lab.status(Kind.RULE, "admin")["expression"] == "not (ip.src in $office_network)"
+
+
+async def test_a_changed_list_is_pushed_like_a_changed_rule(lab: Lab) -> None:
+    await _with_list(lab)
+    proxy = next(iter(lab.proxies.values()))
+    before = proxy.runs[names.RULES_FILTER]
+    lab.cluster.edit(Kind.CONFIG_MAP, NAMESPACE, "office-network", ITEMS)
+    await lab.settle()
+    assert "0a0000020a000002" in _script(lab)
+    assert proxy.runs[names.RULES_FILTER] != before
+    assert _rule_condition(lab, "Ready")[0] == "True"
+
+
+async def test_a_list_that_holds_the_same_as_before_changes_nothing(lab: Lab) -> None:
+    """G6."""
+    await _with_list(lab)
+    lab.writes()
+    lab.cluster.edit(
+        Kind.CONFIG_MAP, NAMESPACE, "office-network", {"data": {names.LIST_KEY: "# x\n10.0.0.1\n"}}
+    )
+    await lab.settle()
+    assert lab.writes() == []
+
+
+async def test_a_list_of_another_namespace_is_not_seen(lab: Lab) -> None:
+    """G2."""
+    lab.cluster.make_namespace("other")
+    lab.cluster.make(named_list("office-network", "10.0.0.1", of="ip", namespace="other"))
+    await _in_force(lab, OFFICE)
+    assert "there is no list $office_network" in _rule_condition(lab, "Accepted")[2]
+
+
+async def test_a_rule_before_its_list_says_so_and_comes_into_force_with_it(lab: Lab) -> None:
+    await _in_force(lab, OFFICE)
+    status, reason, message = _rule_condition(lab, "Accepted")
+    assert (status, reason) == ("False", "InvalidExpression")
+    assert "there is no list $office_network" in message
+    assert lab.condition(Kind.HOST, "api", "Ready")[:2] == ("False", "RuleNeverCompiled")
+    lab.cluster.make(named_list("office-network", "10.0.0.1", of="ip"))
+    await lab.settle()
+    assert _rule_condition(lab, "Ready")[0] == "True"
+    assert "0a0000010a000001" in _script(lab)
+
+
+async def test_a_broken_list_names_its_line_and_leaves_what_was_in_force(lab: Lab) -> None:
+    """G2."""
+    await _with_list(lab)
+    before = _script(lab)
+    lab.cluster.edit(Kind.CONFIG_MAP, NAMESPACE, "office-network", BROKEN_ITEMS)
+    await lab.settle()
+    assert _script(lab) == before
+    status, reason, message = _rule_condition(lab, "Accepted")
+    assert (status, reason) == ("False", "InvalidExpression")
+    assert "the list $office_network: line 2" in message
+    assert "last good version stays in force" in message
+    assert lab.condition(Kind.HOST, "api", "Ready")[0] == "True"
+
+
+async def test_a_list_that_is_deleted_or_loses_its_label_stays_as_it_was_over_a_restart(lab: Lab) -> None:
+    """G2 and G7."""
+    await _with_list(lab)
+    before = _script(lab)
+    lab.cluster.edit(
+        Kind.CONFIG_MAP, NAMESPACE, "office-network", {"metadata": {"labels": {names.LIST_LABEL: None}}}
+    )
+    await lab.settle()
+    assert "there is no list $office_network" in _rule_condition(lab, "Accepted")[2]
+    lab.cluster.remove(Kind.CONFIG_MAP, NAMESPACE, "office-network")
+    await lab.restart()
+    await lab.settle()
+    await lab.pass_time(seconds=12)
+    assert _script(lab) == before
+    assert "last good version stays in force" in _rule_condition(lab, "Accepted")[2]
+    lab.cluster.make(named_list("office-network", "10.0.0.2", of="ip"))
+    await lab.settle()
+    assert "0a0000020a000002" in _script(lab)
+    assert _rule_condition(lab, "Ready")[0] == "True"
+
+
+async def test_a_list_that_breaks_while_the_operator_is_away_stays_as_it_was(lab: Lab) -> None:
+    await _with_list(lab)
+    before = _script(lab)
+    await lab.stop()
+    lab.cluster.edit(Kind.CONFIG_MAP, NAMESPACE, "office-network", BROKEN_ITEMS)
+    await lab.start()
+    await lab.settle()
+    assert _script(lab) == before
+
+
+async def test_a_list_that_changes_while_the_operator_is_away_is_taken_up(lab: Lab) -> None:
+    await _with_list(lab)
+    await lab.stop()
+    lab.cluster.edit(Kind.CONFIG_MAP, NAMESPACE, "office-network", ITEMS)
+    await lab.start()
+    await lab.settle()
+    assert "0a0000020a000002" in _script(lab)
+
+
+async def test_a_list_that_does_not_fit_leaves_the_last_good_configuration(lab: Lab) -> None:
+    """G2."""
+    await _with_list(lab)
+    before = _script(lab)
+    lines = "\n".join(f"2001:db8:{number:x}::{'f' * 4}:{number:x}" for number in range(1, 34_000, 2))
+    lab.cluster.edit(Kind.CONFIG_MAP, NAMESPACE, "office-network", {"data": {names.LIST_KEY: lines}})
+    await lab.settle()
+    assert _script(lab) == before
+    assert lab.condition(Kind.HOST, "api", "Programmed")[:2] == ("False", "ConfigTooLarge")

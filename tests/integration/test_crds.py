@@ -33,7 +33,8 @@ def headline(path: Path) -> str:
 def installed(kubectl: Kubectl) -> None:
     """Install the definitions and wait until the API server serves them."""
     definitions = [f"--filename={path}" for path in sorted(CRDS.glob("*.yaml"))]
-    applied = kubectl("apply", "--server-side", "--force-conflicts", *definitions)
+    # In the name of Helm: an upgrade of the chart would else find fields that belong to somebody else.
+    applied = kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=helm", *definitions)
     assert applied.returncode == 0, applied.stderr
     waited = kubectl("wait", "--for=condition=Established", "--timeout=30s", *definitions)
     assert waited.returncode == 0, waited.stderr

@@ -55,6 +55,16 @@ def pod(
     return {**body, "status": {"phase": phase, "podIP": address}}
 
 
+def named_list(name: str, *items: str, of: str = "string", namespace: str = NAMESPACE) -> Body:
+    """Return a ConfigMap with a named list, one item per line."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"namespace": namespace, "name": name, "labels": {names.LIST_LABEL: of}},
+        "data": {names.LIST_KEY: "\n".join(items)},
+    }
+
+
 def tls_secret(name: str, certificate_pem: str, key_pem: bytes, *, namespace: str = NAMESPACE) -> Body:
     """Return a user's own ``kubernetes.io/tls`` Secret."""
     return {

@@ -289,6 +289,10 @@ class FakeCluster:
         if before is not None:
             if _without_version(before) == _without_version(body):
                 return copy.deepcopy(before)
+            if before.get("immutable") and before.get("data") != body.get("data"):
+                raise RejectedError(
+                    f"{place[2]} is invalid: field is immutable when `immutable` is set", status=422
+                )
             if place[0] in _WITH_GENERATION and before.get("spec") != body.get("spec"):
                 body["metadata"]["generation"] = before["metadata"].get("generation", 0) + 1
         body["metadata"]["resourceVersion"] = str(next(self._versions))

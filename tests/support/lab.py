@@ -22,6 +22,7 @@ from mtls_operator.api import names
 from mtls_operator.api.secret import Secret
 from mtls_operator.envoy import (
     Action,
+    Forwarded,
     IssuerRevocations,
     IssuerTrust,
     ProxyConfig,
@@ -78,7 +79,7 @@ class Rules:
     rules: tuple[RuleScript, ...] = (ADMIN,)
     hostnames: tuple[str, ...] = (HOST, OTHER_HOST, "*.wild.example.com")
     reads_certificate: bool = True
-    forward_xfcc: bool = True
+    forward: tuple[Forwarded, ...] = ("xfcc",)
 
     def script(self, mounted: str, epoch: int | None = None) -> str:
         return rules_script(
@@ -87,7 +88,7 @@ class Rules:
             issuers=self.issuers,
             rules=self.rules,
             reads_certificate=self.reads_certificate,
-            forward_xfcc=self.forward_xfcc,
+            forward=self.forward,
             runtime="return {}",
             mounted=mounted,
         )
@@ -249,7 +250,6 @@ def default_config() -> ProxyConfig:
         protocol="HTTP1",
         min_tls="1.2",
         max_connection_age=3600,
-        forward_xfcc=True,
         discovery_host="127.0.0.1",
         discovery_port=18000,
         discovery_server_name=DISCOVERY_NAME,

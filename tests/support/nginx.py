@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.envoy import eventually
-from tests.support.upstream import free_port
+
+from mtls_operator.cli.proxy import free_port
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin"
 _DEADLINE = 300

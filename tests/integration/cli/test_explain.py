@@ -71,7 +71,7 @@ def scene(shared: Lab, request: pytest.FixtureRequest) -> Scene:
         issuers=shared.rules.issuers,
         rules=rules.scripts,
         reads_certificate=rules.reads_certificate,
-        forward_xfcc=True,
+        forward=["xfcc"],
         runtime=RUNTIME,
         mounted=shared.site.placement.rules_file,
     )

@@ -49,7 +49,7 @@ def test_the_proxy_answers_as_the_corpus_says(lab: Lab, case: dict[str, Any], re
         issuers=lab.rules.issuers,
         rules=[compiled("rule", to_lua(expression), status=418)],
         reads_certificate=expression.reads_certificate,
-        forward_xfcc=True,
+        forward=["xfcc"],
         runtime=RUNTIME,
         mounted=lab.site.placement.rules_file,
     )

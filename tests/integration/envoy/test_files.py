@@ -87,11 +87,11 @@ def test_a_new_serving_certificate_is_served_without_dropping_connections(lonely
     before = served_certificate(lab)
     pair = leaf(lab.people.ca, HOST, usage=SERVER, dns=(HOST,))
     document = server_sds(pair.certificate_pem, Secret(pair.key_pem))
-    with lab.http1("good") as client:
-        assert client.get("/admin", HOST).status == 200
+    with lab.http1("good") as client, lab.http2("good") as other:
+        assert client.get("/admin", HOST).status == other.get("/admin", HOST).status == 200
         lab.site.change("server", {SERVER_SDS_KEY: document.reveal()})
         eventually(lambda: served_certificate(lab) != before, "the new certificate is served")
-        assert client.get("/admin", HOST).status == 200
+        assert client.get("/admin", HOST).status == other.get("/admin", HOST).status == 200
     assert lab.proxy.stats().server_certificate == version_of(document)
 
 

@@ -48,7 +48,7 @@ def test_exactly_our_header_arrives_for_a_good_certificate(lab: Lab, protocol: s
 
 
 def test_no_header_arrives_when_the_host_does_not_want_it(lab: Lab) -> None:
-    lab.push_rules(replace(lab.rules, forward_xfcc=False))
+    lab.push_rules(replace(lab.rules, forward=()))
     with lab.http1("good") as client:
         assert client.get("/admin", HOST, FORGED).status == 200
     assert lab.upstream.inbox.all()[0].values(XFCC) == []

@@ -57,7 +57,7 @@ def enforce_all(lab: Lab, *rules: RuleScript, reads_certificate: bool = True) ->
         issuers=lab.rules.issuers,
         rules=rules,
         reads_certificate=reads_certificate,
-        forward_xfcc=True,
+        forward=["xfcc"],
         runtime=RUNTIME,
         mounted=lab.site.placement.rules_file,
     )

@@ -1,6 +1,7 @@
 """Hypothesis settings and the machine for the properties of the rules language.
 
-``MTLS_RULES_EXAMPLES`` sets the number of examples for each property (default 300).
+Two depths, chosen by ``MTLS_TEST_DEPTH``: ``standard`` in ``make test``, ``long`` in ``make test-long``. ``pairs`` is
+the profile of the central property (the generated code agrees with the reference), ``rules`` that of the others.
 """
 
 import os
@@ -9,12 +10,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tests.unit.rules.machine import Machine
 
-settings.register_profile(
-    "rules",
-    max_examples=int(os.environ.get("MTLS_RULES_EXAMPLES", "300")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+#: Examples of the central property, and of each other one.
+DEPTHS = {"standard": (2_000, 300), "long": (20_000, 3_000)}
+
+_pairs, _rules = DEPTHS[os.environ.get("MTLS_TEST_DEPTH", "standard")]
+for _name, _examples in (("pairs", _pairs), ("rules", _rules)):
+    settings.register_profile(
+        _name,
+        max_examples=_examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 
 
 @pytest.fixture(scope="session")

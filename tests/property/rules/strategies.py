@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import time
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hypothesis import strategies as st
 
+from mtls_operator.rules import Kind, NamedList, read_list
 from mtls_operator.rules.printer import quote
 from mtls_operator.rules.schema import FIELDS, SUPPORTED_FIELDS
 from mtls_operator.rules.types import BOOL, BYTES, INT, IP, Type
@@ -60,6 +65,11 @@ def pieces_between_stars(draw: st.DrawFn) -> list[bytes]:
     if len(ends) == 1:
         return ends
     return [ends[0], *draw(st.lists(texts.filter(bool), max_size=3)), ends[1]]
+
+
+def escaped(value: bytes) -> str:
+    """Return a quoted string in one line, whatever it holds."""
+    return '"' + "".join(f"\\x{byte:02x}" for byte in value) + '"'
 
 
 def pattern(pieces: list[bytes]) -> str:
@@ -155,6 +165,8 @@ def string_relations(draw: st.DrawFn) -> str:
     )
     if operator == "~":
         return f"matches {draw(st.sampled_from(REGEXES))}"
+    if operator == "in" and draw(st.booleans()):
+        return "in $strings"
     if operator == "in":
         return f"in {{{' '.join(draw(st.lists(literals, max_size=5)))}}}"
     operand = pattern(draw(pieces_between_stars())) if "wildcard" in operator else draw(literals)
@@ -170,11 +182,15 @@ def comparisons(draw: st.DrawFn) -> str:
     kind = draw(st.sampled_from(["ip", "number", "string", "string", "string"]))
     if kind == "ip":
         value = draw(ips)
+        if draw(st.integers(0, 3)) == 0:
+            return f"{value} in $addresses"
         if draw(st.booleans()):
             return f"{value} in {{{' '.join(draw(st.lists(ranges(), max_size=4)))}}}"
         return f"{value} {draw(orders)} {draw(addresses)}"
     if kind == "number":
         value = draw(numbers)
+        if draw(st.integers(0, 3)) == 0:
+            return f"{value} in $integers"
         if draw(st.booleans()):
             pairs = draw(st.lists(st.tuples(integers, integers).map(sorted), max_size=3))
             return f"{value} in {{{' '.join(f'{low}..{high}' for low, high in pairs)}}}"
@@ -189,7 +205,8 @@ def _combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 address_streams = st.sampled_from(["tls.client.san.ip[*]", "cidr(tls.client.san.ip[*], 8, 16)[*]"])
 arrays = st.recursive(
-    st.tuples(address_streams, st.lists(ranges(), max_size=3)).map(
+    address_streams.map("{} in $addresses".format)
+    | st.tuples(address_streams, st.lists(ranges(), max_size=3)).map(
         lambda drawn: f"{drawn[0]} in {{{' '.join(drawn[1])}}}"
     )
     | st.tuples(string_streams, string_relations()).map(" ".join)
@@ -228,11 +245,45 @@ requests = st.fixed_dictionaries(
 )
 
 
+#: The named lists that expressions use, by what their items are.
+SHAPES = {"strings": Kind.BYTES, "addresses": Kind.IP, "integers": Kind.INT}
+
+
+def _named(kind: Kind, items: st.SearchStrategy[str]) -> st.SearchStrategy[NamedList]:
+    return st.lists(items, max_size=6).map(lambda lines: read_list(kind, "\n".join(lines)))
+
+
+number_ranges = st.tuples(integers, integers).map(lambda pair: f"{min(pair)}..{max(pair)}")
+lists_held = st.fixed_dictionaries(
+    {
+        "strings": _named(Kind.BYTES, texts.map(escaped)),
+        "addresses": _named(Kind.IP, ranges().filter(lambda text: not text.startswith("::ffff:"))),
+        "integers": _named(Kind.INT, number_ranges),
+    }
+)
+
+
+@contextmanager
+def quick(text: str) -> Iterator[None]:
+    """Fail when reading a text takes five times the 50 ms that each KiB may take.
+
+    Work is counted and bounded; the clock only guards against work that is not counted. A garbage collection of
+    everything that the test itself keeps is not counted.
+    """
+    gc.disable()
+    started = time.process_time()
+    try:
+        yield
+        assert time.process_time() - started < 0.25 * max(1, -(-len(text) // 1024))
+    finally:
+        gc.enable()
+
+
 @st.composite
 def damaged(draw: st.DrawFn) -> str:
     text = draw(expressions)
     pieces = st.text(max_size=3) | st.sampled_from(
-        ["(", ")", '"', "[*]", "{", "}", "not", " in ", "..", "\\", "any(", "r#", "/"]
+        ["(", ")", '"', "[*]", "{", "}", "$", "$strings", "not", " in ", "..", "\\", "any(", "r#", "/"]
     )
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(text)))

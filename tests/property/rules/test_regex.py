@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.property.rules.strategies import quick
 from tests.unit.rules.machine import Machine
 
-from mtls_operator.rules import evaluate, parse, to_lua
+from mtls_operator.rules import RuleError, evaluate, parse, to_lua
 
 rules = settings.get_profile("rules")
 
@@ -52,6 +54,33 @@ def _combined(inner: st.SearchStrategy[Pair]) -> st.SearchStrategy[Pair]:
 
 patterns = st.recursive(st.sampled_from(ATOMS), _combined, max_leaves=8)
 values = st.lists(st.sampled_from(list(b"abAB_-z \n\xc3\xa9\xff0")), max_size=12).map(bytes)
+
+
+counts = st.tuples(st.sampled_from([0, 1, 9, 99, 900]), st.sampled_from([0, 3, 100])).map(
+    lambda pair: f"{{{pair[0]},{pair[0] + pair[1]}}}"
+)
+#: Patterns that want to be large: many states, many columns, many ways.
+greedy = st.recursive(
+    st.sampled_from(
+        ["a", "[ab]", ".", r"\b", r"\w", "^", "$", "(?i:z)", "é", "[^/]", "(?m:$)", "(?:a|ab|abc)"]
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=2, max_size=4).map("".join),
+        st.lists(inner, min_size=2, max_size=4).map(lambda parts: f"(?:{'|'.join(parts)})"),
+        st.tuples(inner, counts | st.sampled_from(["*", "+", "?"])).map(
+            lambda pair: f"(?:{pair[0]}){pair[1]}"
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@given(parts=st.lists(greedy, min_size=1, max_size=6))
+@rules
+def test_no_pattern_takes_long_to_compile(parts: list[str]) -> None:
+    text = " or ".join(f'http.host matches r#"{part}"#' for part in parts)
+    with quick(text), contextlib.suppress(RuleError):
+        to_lua(parse(text))
 
 
 @given(pair=patterns, subjects=st.lists(values, min_size=1, max_size=12))

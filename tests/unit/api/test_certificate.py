@@ -12,11 +12,15 @@ from mtls_operator.api.certificate import (
     ClientCertificate,
     DeletionPolicy,
     KeyAlgorithm,
+    Renewal,
+    RenewalPolicy,
     RevocationReason,
+    RotationPolicy,
     asks_for_revocation,
     parse_certificate,
 )
 from mtls_operator.api.errors import InvalidSpec
+from mtls_operator.api.keystore import Keystore, KeystoreProfile, PasswordRef, Pkcs12
 from mtls_operator.api.meta import Meta
 
 
@@ -25,6 +29,10 @@ def body(*, name: object = "gateway-7", **spec: object) -> dict[str, object]:
         "metadata": {"namespace": "shop", "name": name},
         "spec": {"subject": {"commonName": "gateway-7"}, **spec},
     }
+
+
+def parsed(**spec: object) -> ClientCertificate:
+    return parse_certificate(body(**spec))
 
 
 def refusal(**spec: object) -> InvalidSpec:
@@ -89,15 +97,71 @@ def test_every_field_is_read() -> None:
     )
 
 
-@pytest.mark.parametrize("field", ["request", "keystore", "renewal"])
-def test_fields_that_are_not_built_yet_are_refused_and_not_ignored(field: str) -> None:
-    refused = refusal(**{field: {}})
+def test_a_request_needs_no_names_in_the_object() -> None:
+    request = "-----BEGIN CERTIFICATE REQUEST-----\nMII=\n-----END CERTIFICATE REQUEST-----\n"
+    certificate = parsed(subject={}, request=request)
+    assert (certificate.request, certificate.secret_name) == (request, "gateway-7")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("privateKey", {"size": 256}), ("secretName", "other"), ("keystore", {})],
+)
+def test_what_is_about_a_secret_is_refused_beside_a_request(field: str, value: object) -> None:
+    refused = refusal(request="x", **{field: value})
     assert refused.path == f"spec.{field}"
-    assert "not supported yet" in refused.message
+    assert "must not be given with request" in refused.message
 
 
-def test_a_kept_key_is_refused_and_not_ignored() -> None:
-    assert refusal(privateKey={"rotationPolicy": "Never"}).path == "spec.privateKey.rotationPolicy"
+def test_a_private_key_is_refused_where_a_request_belongs_and_not_repeated() -> None:
+    """G5."""
+    refused = refusal(request="-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----")
+    assert refused.path == "spec.request"
+    assert "c2VjcmV0" not in str(refused)
+
+
+def test_the_name_of_an_object_with_a_request_leaves_room_for_that_of_its_config_map() -> None:
+    assert parse_certificate(body(name="g" * 236, request="x")).request == "x"
+    with pytest.raises(InvalidSpec) as caught:
+        parse_certificate(body(name="g" * 237, request="x"))
+    assert caught.value.path == "metadata.name"
+
+
+def test_a_request_is_at_most_32_kilobytes() -> None:
+    assert refusal(request="x" * 32_769).path == "spec.request"
+
+
+def test_a_keystore_is_read() -> None:
+    reference = {"name": "phone", "key": "password"}
+    keystore = parsed(keystore={"pkcs12": {"passwordSecretRef": reference, "profile": "Legacy"}}).keystore
+    assert keystore == Keystore(Pkcs12(PasswordRef("phone", "password"), KeystoreProfile.LEGACY))
+    assert parsed(keystore={"pkcs12": {}}).keystore == Keystore(Pkcs12())
+    assert parsed(keystore={"combinedPEM": True}).keystore == Keystore(combined_pem=True)
+    assert not parsed(keystore={}).keystore.wanted
+
+
+@pytest.mark.parametrize(
+    ("reference", "path"),
+    [
+        ({"name": "gateway-7", "key": "password"}, "spec.keystore.pkcs12.passwordSecretRef.name"),
+        ({"name": "mtls-proxy", "key": "tls.key"}, "spec.keystore.pkcs12.passwordSecretRef.name"),
+        ({"name": "phone", "key": "a/b"}, "spec.keystore.pkcs12.passwordSecretRef.key"),
+        ({"name": "phone"}, "spec.keystore.pkcs12.passwordSecretRef"),
+        ({"key": "password"}, "spec.keystore.pkcs12.passwordSecretRef"),
+    ],
+)
+def test_a_password_that_can_come_from_nowhere_is_refused(reference: dict[str, str], path: str) -> None:
+    assert refusal(keystore={"pkcs12": {"passwordSecretRef": reference}}).path == path
+
+
+def test_a_renewal_window_that_is_no_shorter_than_the_validity_is_refused() -> None:
+    assert refusal(validity="48h", renewal={"before": "48h"}).path == "spec.renewal.before"
+
+
+def test_a_renewal_is_read() -> None:
+    renewal = parsed(renewal={"policy": "Never", "before": "720h", "revokeOldAfter": "0s"}).renewal
+    assert renewal == Renewal(RenewalPolicy.NEVER, timedelta(days=30), timedelta(0))
+    assert parsed(privateKey={"rotationPolicy": "Never"}).rotation_policy is RotationPolicy.NEVER
 
 
 def test_a_certificate_that_names_nobody_is_refused() -> None:

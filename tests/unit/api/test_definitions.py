@@ -17,13 +17,16 @@ from mtls_operator.api.certificate import (
     CertificateState,
     DeletionPolicy,
     KeyAlgorithm,
+    RenewalPolicy,
     RevocationReason,
     RotationPolicy,
     parse_certificate,
 )
+from mtls_operator.api.client_cas import WhenStale
 from mtls_operator.api.duration import DURATION_PATTERN
 from mtls_operator.api.fields import TextRule
 from mtls_operator.api.host import AddressSource, ForwardedHeader, TlsVersion, WorkloadProtocol, parse_host
+from mtls_operator.api.keystore import KeystoreProfile
 from mtls_operator.api.rule import RuleAction, parse_rule
 
 CRDS = Path(__file__).parents[3] / "crds"
@@ -127,9 +130,12 @@ def test_the_parser_has_the_defaults_of_the_schema(
         ("mtlshosts", "spec.tls.minVersion", TlsVersion),
         ("mtlshosts", "spec.forwardedHeaders.[]", ForwardedHeader),
         ("mtlshosts", "spec.clientAddress.from", AddressSource),
+        ("mtlshosts", "spec.clientCAs.crls.[].whenStale", WhenStale),
         ("mtlshosts", "status.rules.[].action", RuleAction),
         ("clientcertificates", "spec.privateKey.algorithm", KeyAlgorithm),
         ("clientcertificates", "spec.privateKey.rotationPolicy", RotationPolicy),
+        ("clientcertificates", "spec.renewal.policy", RenewalPolicy),
+        ("clientcertificates", "spec.keystore.pkcs12.profile", KeystoreProfile),
         ("clientcertificates", "spec.revocationReason", RevocationReason),
         ("clientcertificates", "spec.deletionPolicy", DeletionPolicy),
         ("clientcertificates", "status.state", CertificateState),
@@ -145,6 +151,10 @@ def test_an_enumeration_has_the_same_members(plural: str, path: str, enum: type[
     [
         ("mtlshosts", "spec.hostnames.[]", limits.HOSTNAME),
         ("mtlshosts", "spec.tls.secretName", limits.SECRET_NAME),
+        ("mtlshosts", "spec.clientCAs.trusted.[].configMapRef.name", limits.CONFIG_MAP_NAME),
+        ("mtlshosts", "spec.clientCAs.trusted.[].secretRef.name", limits.SECRET_NAME),
+        ("mtlshosts", "spec.clientCAs.crls.[].configMapRef.name", limits.CONFIG_MAP_NAME),
+        ("mtlshosts", "spec.clientCAs.crls.[].secretRef.name", limits.SECRET_NAME),
         ("clientcertificates", "spec.subject.commonName", limits.SHORT_NAME),
         ("clientcertificates", "spec.subject.organizations.[]", limits.SHORT_NAME),
         ("clientcertificates", "spec.subject.organizationalUnits.[]", limits.SHORT_NAME),
@@ -155,6 +165,8 @@ def test_an_enumeration_has_the_same_members(plural: str, path: str, enum: type[
         ("clientcertificates", "spec.uris.[]", limits.URI),
         ("clientcertificates", "spec.emails.[]", limits.EMAIL),
         ("clientcertificates", "spec.secretName", limits.SECRET_NAME),
+        ("clientcertificates", "spec.keystore.pkcs12.passwordSecretRef.name", limits.SECRET_NAME),
+        ("clientcertificates", "spec.keystore.pkcs12.passwordSecretRef.key", limits.SECRET_KEY),
         ("mtlsrules", "spec.match.paths.[]", limits.PATH),
         ("mtlsrules", "spec.match.pathPrefixes.[]", limits.PATH_PREFIX),
         ("mtlsrules", "spec.match.hostnames.[]", limits.EXACT_HOSTNAME),
@@ -170,6 +182,9 @@ def test_a_text_has_the_same_pattern_length_and_wording(plural: str, path: str, 
     assert validation["rule"] == wanted
     assert validation["message"].endswith(f"must be {rule.wanted}")
     assert node["maxLength"] == rule.max_length
+
+
+DATA_KEY = {"pattern": limits.DATA_KEY.pattern, "maxLength": limits.DATA_KEY.max_length}
 
 
 def test_a_reference_to_a_host_is_as_long_as_a_host_name_can_be() -> None:
@@ -190,6 +205,12 @@ def test_a_reference_to_a_host_is_as_long_as_a_host_name_can_be() -> None:
             "spec.isolation.allowedPorts.[]",
             {"minimum": limits.MIN_PORT, "maximum": limits.MAX_PORT},
         ),
+        ("mtlshosts", "spec.clientCAs.trusted", {"maxItems": limits.CA_SOURCES}),
+        ("mtlshosts", "spec.clientCAs.crls", {"maxItems": limits.CA_SOURCES}),
+        ("mtlshosts", "spec.clientCAs.trusted.[].configMapRef.key", DATA_KEY),
+        ("mtlshosts", "spec.clientCAs.trusted.[].secretRef.key", DATA_KEY),
+        ("mtlshosts", "spec.clientCAs.crls.[].configMapRef.key", DATA_KEY),
+        ("mtlshosts", "spec.clientCAs.crls.[].secretRef.key", DATA_KEY),
         ("clientcertificates", "spec.subject.organizations", {"maxItems": limits.SUBJECT_VALUES}),
         ("clientcertificates", "spec.subject.organizationalUnits", {"maxItems": limits.SUBJECT_VALUES}),
         ("clientcertificates", "spec.subject.countries", {"maxItems": limits.SUBJECT_VALUES}),
@@ -200,6 +221,7 @@ def test_a_reference_to_a_host_is_as_long_as_a_host_name_can_be() -> None:
         ("clientcertificates", "spec.emails", {"maxItems": limits.ALTERNATIVE_NAMES}),
         ("clientcertificates", "spec.ipAddresses", {"maxItems": limits.ALTERNATIVE_NAMES}),
         ("clientcertificates", "spec.ipAddresses.[]", {"maxLength": limits.IP_ADDRESS.max_length}),
+        ("clientcertificates", "spec.request", {"minLength": 1, "maxLength": limits.REQUEST.max_length}),
         ("mtlsrules", "spec.hostRefs", {"maxItems": limits.HOST_REFS}),
         ("mtlsrules", "spec.match.paths", {"maxItems": limits.MATCH_ITEMS}),
         ("mtlsrules", "spec.match.pathPrefixes", {"maxItems": limits.MATCH_ITEMS}),
@@ -226,6 +248,18 @@ def test_a_duration_has_the_pattern_that_the_parser_reads(plural: str, path: str
     node = schema(plural, path)
     assert node["minLength"] == len("0s")
     assert all(DURATION_PATTERN in rule["rule"] for rule in node["x-kubernetes-validations"])
+
+
+def test_a_private_key_in_the_place_of_a_request_is_refused_by_both() -> None:
+    (rule,) = schema("clientcertificates", "spec.request")["x-kubernetes-validations"]
+    assert rule["rule"] == f"!self.contains('{limits.REQUEST.refused}')"
+    assert rule["message"] == f"request must be {limits.REQUEST.wanted}"
+
+
+def test_the_name_of_an_object_with_a_request_has_the_same_bound() -> None:
+    rules = [rule["rule"] for rule in schema("clientcertificates")["x-kubernetes-validations"]]
+    wanted = f"!has(self.spec.request) || self.metadata.name.size() <= {limits.REQUEST_NAME_LENGTH}"
+    assert wanted in rules
 
 
 def test_the_ports_of_the_proxy_are_reserved_in_both_places() -> None:

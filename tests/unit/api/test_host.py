@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from mtls_operator.api.client_cas import ClientCas, CrlSource, Source, SourceKind, WhenStale
 from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.host import ForwardedHeader, Host, TlsVersion, WorkloadProtocol, parse_host
 from mtls_operator.api.meta import Meta
@@ -37,7 +38,7 @@ def test_the_least_host_gets_every_default() -> None:
         protocol=WorkloadProtocol.HTTP1,
         tls_secret_name=None,
         min_tls=TlsVersion.V1_2,
-        managed_ca=True,
+        client_cas=ClientCas(),
         forwarded_headers=(ForwardedHeader.X_FORWARDED_CLIENT_CERT,),
         max_age=timedelta(hours=1),
         network_policy=True,
@@ -53,7 +54,7 @@ def test_every_field_is_read() -> None:
             workload={"port": 9000, "protocol": "HTTP2"},
             tls={"secretName": "api-tls", "minVersion": "1.3"},
             clientCAs={"managed": False},
-            forwardedHeaders=[],
+            forwardedHeaders=["Cloudflare", "XForwardedClientCert", "RFC9440"],
             clientAddress={"from": "Connection"},
             connections={"maxAge": "10m"},
             isolation={"networkPolicy": True, "allowedPorts": [9090]},
@@ -67,8 +68,12 @@ def test_every_field_is_read() -> None:
         protocol=WorkloadProtocol.HTTP2,
         tls_secret_name="api-tls",
         min_tls=TlsVersion.V1_3,
-        managed_ca=False,
-        forwarded_headers=(),
+        client_cas=ClientCas(managed=False),
+        forwarded_headers=(
+            ForwardedHeader.CLOUDFLARE,
+            ForwardedHeader.X_FORWARDED_CLIENT_CERT,
+            ForwardedHeader.RFC9440,
+        ),
         max_age=timedelta(minutes=10),
         network_policy=True,
         allowed_ports=(9090,),
@@ -84,26 +89,73 @@ def test_a_host_can_be_a_dictionary_key() -> None:
     assert {parse_host(body(status={"epoch": {}})): 1}
 
 
+def test_managed_authorities_of_other_namespaces_are_refused_and_not_ignored() -> None:
+    refused = refusal(clientCAs={"managedFrom": [{"namespace": "partners"}]})
+    assert refused.path == "spec.clientCAs.managedFrom"
+    assert "not supported yet" in refused.message
+
+
+PARTNER = {"configMapRef": {"name": "partner-ca", "key": "ca.crt"}}
+LIST = {"secretRef": {"name": "partner-crl", "key": "ca.crl"}}
+
+
+def test_authorities_and_lists_of_users_are_read() -> None:
+    stale = {"configMapRef": {"name": "partner-ca", "key": "ca.crl"}, "whenStale": "FailOpen"}
+    host = parse_host(body(clientCAs={"managed": False, "trusted": [PARTNER], "crls": [LIST, stale]}))
+    assert host.client_cas == ClientCas(
+        managed=False,
+        trusted=(Source(SourceKind.CONFIG_MAP, "partner-ca", "ca.crt"),),
+        crls=(
+            CrlSource(Source(SourceKind.SECRET, "partner-crl", "ca.crl"), WhenStale.FAIL_CLOSED),
+            CrlSource(Source(SourceKind.CONFIG_MAP, "partner-ca", "ca.crl"), WhenStale.FAIL_OPEN),
+        ),
+    )
+
+
+def reference(**changes: object) -> dict[str, object]:
+    return {"configMapRef": {"name": "partner-ca", "key": "ca.crt", **changes}}
+
+
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("client_cas", "path"),
     [
-        ("managedFrom", [{"namespace": "partners"}]),
-        ("trusted", [{"configMapRef": {"name": "partner-ca"}}]),
-        ("crls", [{"configMapRef": {"name": "partner-ca"}}]),
-        ("crls", []),
+        ({"trusted": [{}]}, "trusted[0]"),
+        ({"trusted": [{**PARTNER, **LIST}]}, "trusted[0]"),
+        ({"trusted": [{**PARTNER, "whenStale": "FailOpen"}]}, "trusted[0].whenStale"),
+        ({"trusted": [reference(key=None)]}, "trusted[0].configMapRef.key"),
+        ({"trusted": [reference(name=None)]}, "trusted[0].configMapRef.name"),
+        ({"trusted": [reference(key="a/b")]}, "trusted[0].configMapRef.key"),
+        ({"trusted": [reference(key="")]}, "trusted[0].configMapRef.key"),
+        ({"trusted": [reference(name="mtls-client-ca")]}, "trusted[0].configMapRef.name"),
+        ({"trusted": [reference(name="../x")]}, "trusted[0].configMapRef.name"),
+        ({"trusted": [reference(namespace="other")]}, "trusted[0].configMapRef.namespace"),
+        ({"trusted": [PARTNER, PARTNER]}, "trusted"),
+        ({"trusted": [reference(key=f"ca-{number}") for number in range(17)]}, "trusted"),
+        ({"trusted": "partner-ca"}, "trusted"),
+        ({"crls": [LIST]}, "crls"),
+        ({"trusted": [PARTNER], "crls": [{**LIST, "whenStale": "Never"}]}, "crls[0].whenStale"),
+        ({"trusted": [PARTNER], "crls": [LIST, {**LIST, "whenStale": "FailOpen"}]}, "crls"),
     ],
 )
-def test_authorities_that_are_not_built_yet_are_refused_and_not_ignored(field: str, value: object) -> None:
-    refused = refusal(clientCAs={field: value})
-    assert refused.path == f"spec.clientCAs.{field}"
-    assert "not supported yet" in refused.message
+def test_a_reference_that_leads_nowhere_for_sure_is_refused(client_cas: object, path: str) -> None:
+    assert refusal(clientCAs=client_cas).path == f"spec.clientCAs.{path}"
 
 
-@pytest.mark.parametrize("header", ["RFC9440", "Cloudflare"])
-def test_headers_that_are_not_built_yet_are_refused(header: str) -> None:
-    refused = refusal(forwardedHeaders=["XForwardedClientCert", header])
-    assert refused.path == "spec.forwardedHeaders[1]"
-    assert "not supported yet" in refused.message
+@pytest.mark.parametrize(
+    ("headers", "path"),
+    [
+        (["X-Client"], "spec.forwardedHeaders[0]"),
+        (["RFC9440", "client-cert"], "spec.forwardedHeaders[1]"),
+        (["RFC9440", "Cloudflare", "RFC9440"], "spec.forwardedHeaders"),
+        ("RFC9440", "spec.forwardedHeaders"),
+    ],
+)
+def test_headers_that_do_not_exist_or_come_twice_are_refused(headers: object, path: str) -> None:
+    assert refusal(forwardedHeaders=headers).path == path
+
+
+def test_an_empty_list_forwards_nothing_and_is_not_the_default() -> None:
+    assert parse_host(body(forwardedHeaders=[])).forwarded_headers == ()
 
 
 @pytest.mark.parametrize(

@@ -31,3 +31,9 @@ def test_every_form_that_kubernetes_writes_is_read(text: str) -> None:
 def test_a_text_without_time_or_zone_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"time zone|isoformat"):
         parse_timestamp(text)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"])
+def test_a_moment_that_no_calendar_has_in_utc_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        parse_timestamp(text)

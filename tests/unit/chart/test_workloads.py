@@ -129,6 +129,7 @@ def test_the_operator_understands_every_variable_that_the_chart_sets(render: Ren
     rendered = render(
         *("--set", "clusterDomain=cluster.example,log.format=console,log.level=debug"),
         *("--set", "crl.enabled=true,crl.url=http://crl.example.com"),
+        *("--set", "rotation.reissueSeconds=86400,quota.maxCertificates=2000000"),
         namespace="security",
     )
     environment = rendered.environment(OPERATOR)
@@ -142,7 +143,21 @@ def test_the_operator_understands_every_variable_that_the_chart_sets(render: Ren
         log_level="debug",
         crl_port=8083,
         crl_url="http://crl.example.com",
+        reissue_seconds=86_400,
+        max_certificates=2_000_000,
     )
+
+
+def test_without_a_quota_there_is_none_and_nought_is_one(chart: Rendered, render: Render) -> None:
+    assert "MTLS_MAX_CERTIFICATES" not in chart.environment(OPERATOR)
+    assert operator_settings.Settings().max_certificates is None
+    rendered = render("--set", "quota.maxCertificates=0")
+    assert operator_settings.from_environ(rendered.environment(OPERATOR)).max_certificates == 0
+
+
+def test_certificates_are_issued_anew_within_the_time_of_the_operators_own_default(chart: Rendered) -> None:
+    read = operator_settings.from_environ(chart.environment(OPERATOR))
+    assert read.reissue_seconds == operator_settings.Settings().reissue_seconds
 
 
 def test_the_operator_learns_its_namespace_from_its_pod(chart: Rendered) -> None:

@@ -150,6 +150,13 @@ def test_the_answer_of_the_rule_is_shown(tmp_path: Path) -> None:
 # Which host
 
 
+def test_an_answer_that_the_rule_leaves_to_the_proxy_is_named(tmp_path: Path) -> None:
+    bodies = [builders.host(), builders.rule()]
+    ended = explained(tmp_path, bodies, "--path", "/admin", "--no-cert", form="text")
+    assert 'the client gets the default answer: "client certificate required" and an id' in ended.out
+    assert "body" not in decision(explained(tmp_path, bodies, "--path", "/admin", "--no-cert"))
+
+
 def test_rules_of_other_hosts_do_not_apply(tmp_path: Path) -> None:
     bodies = [
         builders.host("api"),
@@ -324,6 +331,28 @@ def test_flags_can_say_what_a_certificate_of_another_ca_is_worth(
         tmp_path, bodies, "--cert", str(certificate), "--ca", str(tmp_path / "ca.pem"), *flags
     ).document["certificate"]
     assert (found["verified"], found["revoked"]) == state
+
+
+def test_a_host_with_further_cas_is_not_answered_for_as_if_it_had_the_managed_one_alone(
+    tmp_path: Path,
+) -> None:
+    ca = authority("ca")
+    certificate, _ = leaf(authority("partner"), "device", index=1).write(tmp_path)
+    trusted = [{"configMapRef": {"name": "partner-ca", "key": "ca.crt"}}]
+    bundle = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"namespace": "shop", "name": "mtls-client-ca"},
+        "data": {"ca.crt": ca.certificate_pem},
+    }
+    bodies = [
+        builders.host("api", clientCAs={"trusted": trusted}),
+        builders.rule("a", expression=READS),
+        bundle,
+    ]
+    ended = explained(tmp_path, bodies, "--cert", str(certificate), "--host", "api.example.com")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--ca FILE" in ended.err
 
 
 def test_an_expired_certificate_is_not_verified_at_that_time(tmp_path: Path) -> None:

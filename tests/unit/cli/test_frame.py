@@ -49,7 +49,7 @@ def test_every_command_shows_examples_that_begin_with_it(words: tuple[str, ...])
     assert " ".join(["  kubectl mtls", *words]) in text
 
 
-@pytest.mark.parametrize("words", [(), ("rule",)], ids=" ".join)
+@pytest.mark.parametrize("words", [(), ("rule",), ("cert",), ("ca",)], ids=" ".join)
 def test_a_group_without_a_command_shows_its_help_as_an_error(words: tuple[str, ...]) -> None:
     ended = run(*words)
     assert (ended.code, ended.out) == (2, "")

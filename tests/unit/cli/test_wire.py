@@ -40,6 +40,7 @@ def test_a_plain_request_is_sent_with_its_parts() -> None:
         ("ssl", {"ssl": False}),
         ("ssl", {"http.request.uri.path": "/a//b"}),
         ("ssl", {"http.request.uri.path": "/a;b"}),
+        ("ssl", {"http.request.uri.path": "/a?c"}),
         ("ssl", {"http.request.uri.path": "/a%3Ab"}),
         ("ssl", {"http.request.uri.path": "/é"}),
         ("ssl", {"http.request.uri.path": {"hex": "2f61"}}),

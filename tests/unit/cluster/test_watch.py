@@ -142,3 +142,26 @@ async def test_a_change_of_the_object_reaches_whoever_watches_names(
         assert [await changes.get(), await changes.get()] == [target, target]
         await watches.close()
     ending.set()
+
+
+async def test_a_label_is_followed_in_all_namespaces_from_a_version(
+    server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    gone = {"type": "DELETED", "object": {"metadata": {"name": "office"}}}
+    server.calls(lines(ADDED, b"not json\n", gone))
+    async with asyncio.timeout(DEADLINE):
+        events = cluster.follow(Kind.CONFIG_MAP, labels="mtls-operator.dev/list", version="7")
+        seen = [event async for event in events]
+    assert seen == [("ADDED", ADDED["object"]), ("", {}), ("DELETED", gone["object"])]
+    assert server.last.path == "/api/v1/configmaps"
+    assert server.last.query["labelSelector"] == "mtls-operator.dev/list"
+    assert (server.last.query["resourceVersion"], server.last.query["watch"]) == ("7", "1")
+
+
+async def test_a_snapshot_says_from_which_version_to_follow(
+    server: ApiServer, cluster: KubernetesCluster
+) -> None:
+    server.answers({"items": [{"metadata": {"name": "office"}}], "metadata": {"resourceVersion": "41"}})
+    items, version = await cluster.snapshot(Kind.CONFIG_MAP, None, labels="mtls-operator.dev/list")
+    assert ([each["metadata"]["name"] for each in items], version) == (["office"], "41")
+    assert server.last.query["labelSelector"] == "mtls-operator.dev/list"

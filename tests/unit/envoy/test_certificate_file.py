@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from lupa.luajit21 import LuaError, LuaRuntime
 from tests.support.certs import authority
@@ -182,3 +183,37 @@ def test_an_extension_that_comes_twice_is_an_error() -> None:
     twice = der_of(made).replace(bytes.fromhex("0603551d63"), bytes.fromhex("0603551d0e"))
     with pytest.raises(LuaError, match="twice"):
         CERTIFICATE[b"read"](twice)
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"),
+    [
+        (x509.DNSName("client.example.com"), True),
+        (x509.UniformResourceIdentifier("spiffe://example.com/a?b=c"), True),
+        (x509.DNSName("a,Hash=1"), False),
+        (x509.DNSName("a;DNS=b"), False),
+        (x509.UniformResourceIdentifier('urn:"'), False),
+        (x509.UniformResourceIdentifier("urn:a b"), False),
+        (x509.DNSName("a\x7f"), False),
+        (x509.DNSName("a\0"), False),
+        (x509.RFC822Name("a,b@example.com"), True),
+    ],
+)
+def test_a_leaf_is_sound_when_its_names_can_be_passed_on(name: x509.GeneralName, *, sound: bool) -> None:
+    made = certificate(x509.Name([]), x509.SubjectAlternativeName([name]))
+    assert CERTIFICATE[b"sound"](der_of(made)) is sound
+
+
+def test_a_leaf_is_not_sound_with_an_elliptic_curve_that_is_not_ours() -> None:
+    key = ec.generate_private_key(ec.SECP256K1())
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(CA.certificate.subject)
+        .public_key(key.public_key())
+        .not_valid_before(datetime(2022, 3, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2052, 12, 21, tzinfo=UTC))
+        .serial_number(5)
+        .sign(CA.key, hashes.SHA256())
+    )
+    assert CERTIFICATE[b"sound"](der_of(made)) is False

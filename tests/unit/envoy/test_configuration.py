@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,6 @@ CONFIG = ProxyConfig(
     protocol="HTTP1",
     min_tls="1.2",
     max_connection_age=3600,
-    forward_xfcc=True,
     discovery_host="mtls-operator.mtls-system.svc",
     discovery_port=18000,
     discovery_server_name="mtls-operator.mtls-system.svc",
@@ -58,9 +58,51 @@ def test_the_age_bounds_connections_and_streams() -> None:
     assert (options["max_connection_duration"], options["max_stream_duration"]) == ("90s", "90s")
 
 
-def test_the_certificate_header_is_set_only_when_wanted() -> None:
+def test_the_clients_own_word_about_a_certificate_is_replaced_natively() -> None:
     assert manager()["forward_client_cert_details"] == "SANITIZE_SET"
-    assert manager(replace(CONFIG, forward_xfcc=False))["forward_client_cert_details"] == "SANITIZE"
+    assert manager()["common_http_protocol_options"]["headers_with_underscores_action"] == "DROP_HEADER"
+
+
+@pytest.mark.parametrize(
+    ("name", "removed"),
+    [
+        ("client-cert", True),
+        ("client.cert", True),
+        ("client-cert-chain", True),
+        ("client~cert-chain", True),
+        ("x-forwarded-client-cert", True),
+        ("x-forwarded-client-cert-chain", True),
+        ("cf-client-cert", True),
+        ("cf-client-cert-der-base64", True),
+        ("cf|client!cert.sha256", True),
+        ("x-original-url", True),
+        ("x.rewrite'url", True),
+        (":path", False),
+        ("host", False),
+        ("client-certificate", False),
+        ("x-client-cert", False),
+        ("ssl-client-cert", False),
+        ("x-forwarded-for", False),
+        ("cf-connecting-ip", False),
+        ("x-original-uri", False),
+    ],
+)
+@pytest.mark.parametrize("where", ["headers", "trailers"])
+def test_a_header_is_removed_when_it_can_be_read_as_one_of_ours(
+    name: str,
+    removed: bool,  # noqa: FBT001 - a parameter of the test
+    where: str,
+) -> None:
+    settings = manager(replace(CONFIG, protocol="HTTP2"))
+    (early,) = settings["early_header_mutation_extensions"]
+    (late,) = [each for each in settings["http_filters"] if each["name"] == "mtls-trailers"]
+    mutations = {
+        "headers": early["typed_config"]["mutations"],
+        "trailers": late["typed_config"]["mutations"]["request_trailers_mutations"],
+    }
+    (mutation,) = mutations[where]
+    regex = mutation["remove_on_match"]["key_matcher"]["safe_regex"]["regex"]
+    assert (re.fullmatch(regex, name) is not None) is removed
 
 
 def test_the_admin_interface_is_a_socket_of_the_owner() -> None:
@@ -74,7 +116,6 @@ def test_the_listener_version_changes_with_every_setting_of_the_listener() -> No
         {"protocol": "HTTP2"},
         {"min_tls": "1.3"},
         {"max_connection_age": 60},
-        {"forward_xfcc": False},
     ]
     versions = {version_of(listener(replace(CONFIG, **change))) for change in changes}
     assert len(versions) == len(changes)

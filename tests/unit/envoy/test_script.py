@@ -30,7 +30,7 @@ def script(**changes: object) -> str:
         "issuers": [IssuerTrust(DIGEST, listed=True)],
         "rules": [],
         "reads_certificate": True,
-        "forward_xfcc": True,
+        "forward": ["xfcc"],
         "runtime": "return {}",
     }
     return rules_script(**{**arguments, **changes})  # type: ignore[arg-type]  # the builder of these tests
@@ -51,6 +51,16 @@ def test_the_epoch_can_be_read_back() -> None:
 )
 def test_a_text_without_the_line_has_no_epoch(text: str) -> None:
     assert epoch_of(text) is None
+
+
+@pytest.mark.parametrize("family", ["XFCC", "", "client-cert"])
+def test_a_family_of_headers_that_nobody_knows_is_refused(family: str) -> None:
+    with pytest.raises(ScriptError, match="family"):
+        script(forward=["xfcc", family])
+
+
+def test_the_order_of_what_is_forwarded_changes_nothing() -> None:
+    assert script(forward=["xfcc", "rfc9440"]) == script(forward=["rfc9440", "xfcc"])
 
 
 @pytest.mark.parametrize("epoch", [0, -1, 2**53])

@@ -35,6 +35,8 @@ async def operator(place: Place) -> AsyncIterator[Operator]:
         workers=Workers(context.queue, dict.fromkeys(Topic, _nothing), metrics, 2),
         metrics=metrics,
         watches=ABSENT,  # type: ignore[arg-type]  # not asked
+        passwords=ABSENT,  # type: ignore[arg-type]  # not asked
+        lists=ABSENT,  # type: ignore[arg-type]  # not asked
         status_port=ABSENT,  # type: ignore[arg-type]  # not asked
         internal=ABSENT,  # type: ignore[arg-type]  # not asked
     )

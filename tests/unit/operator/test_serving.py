@@ -19,8 +19,9 @@ from mtls_operator.api.reason import Reason
 from mtls_operator.cluster import Kind, UnavailableError
 from mtls_operator.controller.serving import LIFETIME, ServingCertificates
 from mtls_operator.pki import read_certificate
-from mtls_operator.plan.host import Serving, Trouble
+from mtls_operator.plan.host import Serving
 from mtls_operator.plan.objects import Owner, metadata, secret
+from mtls_operator.plan.trouble import Trouble
 
 HOME = names.OPERATOR_NAMESPACE
 SERVING_CA = names.serving_ca_secret("shop")

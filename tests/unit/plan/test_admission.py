@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.builders import certificate, host, rule
+from tests.support.requests import request_pem
 
 from mtls_operator.api import names
 from mtls_operator.plan.admission import Verdict, is_plain, judge, judge_update
@@ -49,7 +50,7 @@ def test_the_words_are_those_of_the_status() -> None:
 
     body = rule(expression="http.hosst eq 1")
     with pytest.raises(RuleError) as caught:
-        compile_rule(parse_rule(body))
+        compile_rule(parse_rule(body), {})
     assert judge(names.RULE_KIND, body).refusal == caught.value.display()
 
 
@@ -182,3 +183,44 @@ def test_a_plain_certificate_is_left_to_the_schema(spec: Body) -> None:
 )
 def test_a_certificate_that_only_the_parser_can_judge_is_not_plain(spec: Body) -> None:
     assert not is_plain(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "part"),
+    [
+        ({"request": "rubbish"}, "is not a PEM block CERTIFICATE REQUEST"),
+        ({"request": request_pem().replace("M", "N", 1)}, "the request"),
+        ({"request": "-----BEGIN PRIVATE KEY-----"}, "a private key does not belong into this object"),
+        ({"request": request_pem(), "keystore": {"pkcs12": {}}}, "must not be given with request"),
+        ({"keystore": {"pkcs12": {"passwordSecretRef": {"name": "gateway", "key": "p"}}}}, "another Secret"),
+        ({"validity": "1h", "renewal": {"before": "1h"}}, "must be shorter than spec.validity"),
+    ],
+)
+def test_a_certificate_that_could_never_be_issued_is_refused(spec: dict[str, Any], part: str) -> None:
+    assert part in judge(names.CERTIFICATE_KIND, certificate(**spec)).refusal
+
+
+def test_a_request_that_can_be_used_passes_without_a_word() -> None:
+    assert judge(names.CERTIFICATE_KIND, certificate(request=request_pem())) == Verdict()
+
+
+@pytest.mark.parametrize(
+    ("spec", "part"),
+    [
+        ({"keystore": {"pkcs12": {"profile": "Legacy"}}}, "treat keystore.p12 as if it had none"),
+        ({"validity": "10h", "renewal": {"before": "9h"}}, "a third of the validity is used instead"),
+        (
+            {"request": request_pem(), "renewal": {"revokeOldAfter": "1h"}},
+            "counts from a change of the spec only",
+        ),
+    ],
+)
+def test_what_is_probably_not_meant_is_a_warning(spec: dict[str, Any], part: str) -> None:
+    verdict = judge(names.CERTIFICATE_KIND, certificate(**spec))
+    assert verdict.refusal == ""
+    assert [part in warning for warning in verdict.warnings] == [True]
+
+
+@pytest.mark.parametrize("field", ["request", "keystore", "renewal"])
+def test_a_certificate_with_more_than_the_schema_judges_is_looked_at(field: str) -> None:
+    assert not is_plain({"subject": {"commonName": "gateway"}, field: {}})

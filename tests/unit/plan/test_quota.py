@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_operator.plan.quota import Claim, Counts, Maximum, counts_of, maximum_of, refusal_of, within_quota
+from mtls_operator.plan.quota import (
+    Claim,
+    Counts,
+    Maximum,
+    counts_of,
+    maximum_of,
+    refusal_of,
+    refused_by,
+    within_quota,
+)
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -115,3 +124,19 @@ def test_never_more_are_let_through_than_may_be_in_any_order(
     assert through == {one.uid for one in claims if may(one.uid, other, maximum)}
     asking = sum(not revoked for _, revoked in waiting)
     assert len(through) == max(held, min(maximum, held + asking))
+
+
+@given(
+    waiting=st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=8),
+    held=st.integers(0, 4),
+    maximum=st.one_of(st.none(), st.integers(0, 8)),
+)
+def test_who_is_refused_is_the_same_asked_at_once_or_one_by_one(
+    waiting: list[tuple[int, bool]], held: int, maximum: int | None
+) -> None:
+    claims = [issued(f"held-{number}") for number in range(held)]
+    claims += [
+        claim(f"waiting-{number}", age=age, revoked=revoked) for number, (age, revoked) in enumerate(waiting)
+    ]
+    one_by_one = {one.uid for one in claims if not one.revoked and not may(one.uid, claims, maximum)}
+    assert refused_by(claims, Maximum(maximum), now=NOW) == one_by_one

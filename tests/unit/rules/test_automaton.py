@@ -1,5 +1,6 @@
 """Regular expressions: what they match, in time that grows with the value only, and what is too much."""
 
+import contextlib
 import re
 import time
 
@@ -7,7 +8,7 @@ import pytest
 from tests.unit.rules.machine import Machine
 
 from mtls_operator.rules import Code, RuleError, evaluate, parse, to_lua
-from mtls_operator.rules.automaton import Budget, compile_automaton
+from mtls_operator.rules.automaton import WORK_PER_KIB, Budget, TooComplexError, compile_automaton
 from mtls_operator.rules.regex import RegexError, parse_regex
 
 #: Ours, and the same for Python's ``re`` on bytes.
@@ -64,7 +65,7 @@ VALUES = [
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_an_automaton_finds_what_the_pattern_describes(pattern: str) -> None:
-    automaton = compile_automaton(parse_regex(pattern), Budget())
+    automaton = compile_automaton(parse_regex(pattern), Budget.of(4096))
     oracle = re.compile(PATTERNS[pattern])
     for value in VALUES:
         assert automaton.matches(value) is (oracle.search(value) is not None), value
@@ -91,11 +92,11 @@ def test_the_proxy_finds_the_same(pattern: str, machine: Machine) -> None:
     ],
 )
 def test_an_automaton_is_as_small_as_it_can_be(pattern: str, states: int) -> None:
-    assert len(compile_automaton(parse_regex(pattern), Budget()).rows) == states
+    assert len(compile_automaton(parse_regex(pattern), Budget.of(4096)).rows) == states
 
 
 def test_bytes_that_nothing_tells_apart_share_a_column() -> None:
-    automaton = compile_automaton(parse_regex(r"^[a-f]+$"), Budget())
+    automaton = compile_automaton(parse_regex(r"^[a-f]+$"), Budget.of(4096))
     assert len(set(automaton.classes)) == 2
 
 
@@ -114,7 +115,8 @@ def test_no_value_makes_a_pattern_slow(pattern: str, machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["a.{30}b", ".*[0-9]{1,300}x.{50}", "(a|b)*a(a|b){20}", "x{1000}", "[ab]{1,900}a{1,900}$"]
+    "pattern",
+    ["a.{30}b", ".*[0-9]{1,300}x.{50}", "(a|b)*a(a|b){20}", "[ab]{1,900}a{1,900}$", "(a|b|ab){900}"],
 )
 def test_a_pattern_without_a_small_automaton_is_refused_at_its_place(pattern: str) -> None:
     started = time.process_time()
@@ -127,9 +129,78 @@ def test_a_pattern_without_a_small_automaton_is_refused_at_its_place(pattern: st
 
 def test_the_limits_are_for_all_patterns_of_an_expression_together() -> None:
     one = 'http.host matches "a.{8}b"'
-    parse(" or ".join([one] * 12))
-    with pytest.raises(RuleError, match="too large"):
-        parse(" or ".join([one] * 64))
+    parse(" or ".join([one] * 3))
+    with pytest.raises(RuleError, match=r"too (large|much)"):
+        parse(" or ".join([one] * 34))
+
+
+def test_the_longest_repetition_fits(machine: Machine) -> None:
+    code = to_lua(parse('http.request.uri.query matches "^x{1000}$"'))
+    for length, expected in ((999, False), (1000, True), (1001, False)):
+        assert machine.run(code, {"http.request.uri.query": "x" * length}) is expected
+
+
+#: Patterns that take much work for their length, each in its own way.
+COSTLY = [
+    "a.{10}b",
+    "(a|b).{9}c.{3}d",
+    "[^/]{1,200}x[^/]{1,200}",
+    "(?i)(foo|bar|baz|quux){1,50}z",
+    r"\b\w{1,63}(\.\w{1,63}){1,8}\b",
+    "(a?){200}b{200}",
+    "x{1000}",
+    r"(\b|\B|^|$|a){900}",
+    "|".join(f"[{chr(97 + n)}-{chr(98 + n)}]{{1,9}}{n}" for n in range(24)),
+    "(" + "|".join(f"w{n}ord{n * 7919 % 1000}" for n in range(90)) + ")",
+    "(a|ab|abc|b){400}",
+    "[ab]{1,900}a{1,900}$",
+    "((((a*)*b*)*c*)*d*)*",
+    r"\b(\w+\b\W+){1,40}$",
+]
+
+
+@pytest.mark.parametrize("pattern", COSTLY)
+@pytest.mark.parametrize("characters", [1, 1025, 4096])
+def test_work_is_bounded_by_the_length_of_the_expression(pattern: str, characters: int) -> None:
+    """Counted in units, whatever the machine: about 30 ms for each KiB begun."""
+    budget = Budget.of(characters)
+    allowed = budget.work
+    assert allowed == WORK_PER_KIB * -(-characters // 1024)
+    spent = []
+
+    class Counting(Budget):
+        def spend(self, work: int) -> None:
+            spent.append(work)
+            super().spend(work)
+
+    with contextlib.suppress(TooComplexError):
+        compile_automaton(parse_regex(pattern), Counting(allowed))
+    # What is found to be too much is found at once.
+    assert sum(spent[:-1]) <= allowed
+
+
+@pytest.mark.parametrize("pattern", COSTLY)
+def test_the_same_pattern_takes_the_same_work_every_time(pattern: str) -> None:
+    def work() -> int:
+        budget = Budget.of(4096)
+        with contextlib.suppress(TooComplexError):
+            compile_automaton(parse_regex(pattern), budget)
+        return budget.work
+
+    assert work() == work() < Budget.of(4096).work
+
+
+@pytest.mark.parametrize("pattern", ["(ab|ac){30}", "x[^/]{1,9}y", "(a|ab|abc|b){40}"])
+def test_a_table_that_is_not_made_smaller_means_the_same(
+    pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smallest = compile_automaton(parse_regex(pattern), Budget.of(4096))
+    monkeypatch.setattr("mtls_operator.rules.automaton.minimised", lambda _, most: (None, most // 10))
+    plain = compile_automaton(parse_regex(pattern), Budget.of(4096))
+    assert len(plain.rows) >= len(smallest.rows)
+    for length in (0, 1, 5, 29, 39, 40, 41, 59, 60, 61, 90):
+        for value in (b"ab" * length, b"a" * length, b"x" + b"b" * length + b"y", b"abc" * length):
+            assert plain.matches(value) is smallest.matches(value)
 
 
 def test_sixty_four_ordinary_patterns_fit(machine: Machine) -> None:

@@ -151,7 +151,7 @@ LARGE = [
     "concat(" * 120 + "http.host" + ', "a")' * 120 + ' ne "x"',
     "concat(" + ", ".join(["http.host"] * 32) + ') ne "x"',
     " and ".join(f'http.request.headers["x"][0] ne "{n}"' for n in range(90)),
-    " or ".join(f'http.host matches "a.{{8}}b{n}"' for n in range(10)),
+    " or ".join(f'http.host matches "a.{{7}}b{n}"' for n in range(3)),
 ]
 
 

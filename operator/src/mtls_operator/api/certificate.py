@@ -5,14 +5,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from mtls_operator.api import limits
+from mtls_operator.api import limits, names
 from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.fields import Fields, fields_of
+from mtls_operator.api.keystore import NO_KEYSTORE, Keystore, parse_keystore
 from mtls_operator.api.meta import Meta, parse_meta
+from mtls_operator.api.timestamp import parse_timestamp
 
 
 class KeyAlgorithm(StrEnum):
@@ -109,7 +111,9 @@ class Renewal:
 class ClientCertificate:
     """A ClientCertificate as its author wants it, defaults applied.
 
-    ``status`` is what was written last, as it is.
+    ``request`` is a PEM signing request, None where the key is made here: then the certificate is written into a
+    Secret, otherwise into the status alone. ``renew_at`` is when somebody wants it replaced out of turn. ``status`` is
+    what was written last, as it is.
     """
 
     meta: Meta
@@ -123,10 +127,13 @@ class ClientCertificate:
     algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA
     key_size: int = DEFAULT_KEY_SIZE
     rotation_policy: RotationPolicy = RotationPolicy.ALWAYS
+    request: str | None = None
+    keystore: Keystore = NO_KEYSTORE
     renewal: Renewal = Renewal()
     revoked: bool = False
     revocation_reason: RevocationReason = RevocationReason.UNSPECIFIED
     deletion_policy: DeletionPolicy = DeletionPolicy.REVOKE
+    renew_at: datetime | None = None
     status: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
@@ -139,15 +146,17 @@ def parse_certificate(body: Mapping[str, object]) -> ClientCertificate:
     """
     meta = parse_meta(body)
     spec = fields_of(body, path="").child("spec")
-    spec.only(_KNOWN, planned=("request", "keystore"))
+    spec.only(_KNOWN)
+    request = _request(spec, object_name=meta.name)
     algorithm, key_size, rotation_policy = _private_key(spec.child("privateKey"))
     validity = spec.duration(
         "validity", default=DEFAULT_VALIDITY, minimum=limits.MIN_VALIDITY, maximum=limits.MAX_VALIDITY
     )
+    secret_name = meta.name if request is not None else _secret_name(spec, object_name=meta.name)
     certificate = ClientCertificate(
         meta=meta,
         subject=_subject(spec.child("subject")),
-        secret_name=_secret_name(spec, object_name=meta.name),
+        secret_name=secret_name,
         dns_names=spec.texts("dnsNames", limits.CLIENT_DNS_NAME, maximum=limits.ALTERNATIVE_NAMES),
         uris=spec.texts("uris", limits.URI, maximum=limits.ALTERNATIVE_NAMES),
         emails=spec.texts("emails", limits.EMAIL, maximum=limits.ALTERNATIVE_NAMES),
@@ -156,15 +165,18 @@ def parse_certificate(body: Mapping[str, object]) -> ClientCertificate:
         algorithm=algorithm,
         key_size=key_size,
         rotation_policy=rotation_policy,
+        request=request,
+        keystore=parse_keystore(spec.child("keystore"), secret_name=secret_name),
         renewal=_renewal(spec.child("renewal"), validity),
         revoked=spec.flag("revoked", default=False),
         revocation_reason=spec.choice(
             "revocationReason", RevocationReason, default=RevocationReason.UNSPECIFIED
         ),
         deletion_policy=spec.choice("deletionPolicy", DeletionPolicy, default=DeletionPolicy.REVOKE),
+        renew_at=_renew_at(body),
         status=fields_of(body, path="").child("status").values,
     )
-    if not _is_named(certificate):
+    if request is None and not _is_named(certificate):
         raise InvalidSpec(
             "spec", "needs subject.commonName or at least one of dnsNames, uris, emails and ipAddresses"
         )
@@ -189,12 +201,36 @@ _KNOWN: Final = (
     "ipAddresses",
     "validity",
     "privateKey",
-    "renewal",
+    "request",
     "secretName",
+    "keystore",
+    "renewal",
     "revoked",
     "revocationReason",
     "deletionPolicy",
 )
+
+
+#: Where the key stays with its owner there is no Secret, and so nothing to say about one.
+_OF_THE_SECRET: Final = ("privateKey", "secretName", "keystore")
+
+
+def _request(spec: Fields, *, object_name: str) -> str | None:
+    request = spec.string("request")
+    if request is None:
+        return None
+    limits.REQUEST.check(request, path=spec.at("request"))
+    for name in _OF_THE_SECRET:
+        if spec.has(name):
+            raise InvalidSpec(
+                spec.at(name),
+                "must not be given with request: the key stays with its owner, no Secret is made",
+            )
+    if len(object_name) > limits.REQUEST_NAME_LENGTH:
+        raise InvalidSpec(
+            "metadata.name", f"must be at most {limits.REQUEST_NAME_LENGTH} characters long with spec.request"
+        )
+    return request
 
 
 def _subject(subject: Fields) -> CertificateSubject:
@@ -224,6 +260,15 @@ def _renewal(renewal: Fields, validity: timedelta) -> Renewal:
             "revokeOldAfter", minimum=timedelta(0), maximum=limits.MAX_VALIDITY
         ),
     )
+
+
+def _renew_at(body: Mapping[str, object]) -> datetime | None:
+    """Read the annotation; one that is no time asks for nothing: it is no part of the spec, which stays valid."""
+    annotations = fields_of(body, path="").child("metadata").child("annotations").values
+    try:
+        return parse_timestamp(str(annotations.get(names.RENEW_ANNOTATION) or ""))
+    except ValueError:
+        return None
 
 
 def _private_key(key: Fields) -> tuple[KeyAlgorithm, int, RotationPolicy]:
@@ -260,5 +305,5 @@ def _is_address(text: str) -> bool:
 
 
 def _is_named(certificate: ClientCertificate) -> bool:
-    names = (certificate.dns_names, certificate.uris, certificate.emails, certificate.ip_addresses)
-    return certificate.subject.common_name is not None or any(names)
+    others = (certificate.dns_names, certificate.uris, certificate.emails, certificate.ip_addresses)
+    return certificate.subject.common_name is not None or any(others)

@@ -8,7 +8,7 @@ is ``null`` counts as missing, as the API server sees it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -21,6 +21,7 @@ from mtls_operator.api.errors import InvalidSpec
 NOT_SUPPORTED: Final = "not supported yet"
 
 _E = TypeVar("_E", bound=StrEnum)
+_T = TypeVar("_T", bound=Hashable)
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -171,7 +172,7 @@ class Fields:
             raise InvalidSpec(self.at(name), f"must be between {bounds}")
         return duration
 
-    def objects(self, name: str, read: Callable[[Fields], str], *, maximum: int) -> tuple[str, ...]:
+    def objects(self, name: str, read: Callable[[Fields], _T], *, maximum: int) -> tuple[_T, ...]:
         """Return what ``read`` makes of each object of a list; all must be different."""
         path = self.at(name)
         items = self._list(name)

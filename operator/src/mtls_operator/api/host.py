@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from mtls_operator.api import limits
+from mtls_operator.api.client_cas import ClientCas, parse_client_cas
 from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.fields import NOT_SUPPORTED, Fields, fields_of
 from mtls_operator.api.meta import Meta, parse_meta
@@ -29,7 +30,11 @@ class TlsVersion(StrEnum):
 
 
 class ForwardedHeader(StrEnum):
-    """How the application learns about the certificate; all but the first are not supported yet."""
+    """How the application learns about a verified certificate.
+
+    Envoy's ``x-forwarded-client-cert``; ``client-cert`` and ``client-cert-chain`` of RFC 9440; Cloudflare's
+    ``cf-client-cert-der-base64`` and ``cf-client-cert-sha256``.
+    """
 
     X_FORWARDED_CLIENT_CERT = "XForwardedClientCert"
     RFC9440 = "RFC9440"
@@ -63,7 +68,7 @@ class Host:
     protocol: WorkloadProtocol = WorkloadProtocol.HTTP1
     tls_secret_name: str | None = None
     min_tls: TlsVersion = TlsVersion.V1_2
-    managed_ca: bool = True
+    client_cas: ClientCas = field(default_factory=ClientCas)
     forwarded_headers: tuple[ForwardedHeader, ...] = DEFAULT_FORWARDED_HEADERS
     max_age: timedelta = DEFAULT_MAX_AGE
     network_policy: bool = True
@@ -109,8 +114,10 @@ def parse_host(body: Mapping[str, object]) -> Host:
         protocol=workload.choice("protocol", WorkloadProtocol, default=WorkloadProtocol.HTTP1),
         tls_secret_name=tls.text("secretName", limits.SECRET_NAME),
         min_tls=tls.choice("minVersion", TlsVersion, default=TlsVersion.V1_2),
-        managed_ca=_managed_ca(spec.child("clientCAs")),
-        forwarded_headers=_forwarded_headers(spec),
+        client_cas=parse_client_cas(spec.child("clientCAs")),
+        forwarded_headers=spec.choices(
+            "forwardedHeaders", ForwardedHeader, default=DEFAULT_FORWARDED_HEADERS
+        ),
         max_age=_max_age(spec.child("connections")),
         network_policy=network_policy,
         allowed_ports=_allowed_ports(isolation, port=port, network_policy=network_policy),
@@ -143,19 +150,6 @@ def _refuse_reserved(port: int, *, path: str) -> None:
     if port in limits.RESERVED_PORTS:
         taken = " and ".join(str(reserved) for reserved in sorted(limits.RESERVED_PORTS))
         raise InvalidSpec(path, f"ports {taken} belong to the proxy")
-
-
-def _managed_ca(client_cas: Fields) -> bool:
-    client_cas.only(("managed",), planned=("managedFrom", "trusted", "crls"))
-    return client_cas.flag("managed", default=True)
-
-
-def _forwarded_headers(spec: Fields) -> tuple[ForwardedHeader, ...]:
-    headers = spec.choices("forwardedHeaders", ForwardedHeader, default=DEFAULT_FORWARDED_HEADERS)
-    for index, header in enumerate(headers):
-        if header is not ForwardedHeader.X_FORWARDED_CLIENT_CERT:
-            raise InvalidSpec(f"{spec.at('forwardedHeaders')}[{index}]", f"{NOT_SUPPORTED}: {header.value}")
-    return headers
 
 
 def _check_client_address(address: Fields) -> None:

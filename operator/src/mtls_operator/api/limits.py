@@ -48,6 +48,33 @@ SECRET_NAME: Final = TextRule(
     wanted="the name of a Secret that does not begin with mtls- (those are the operator's own)",
     refused=r"^mtls-",
 )
+#: Name of a ConfigMap that a user chooses; our own begin with ``mtls-``.
+CONFIG_MAP_NAME: Final = TextRule(
+    pattern=rf"^{_DNS}$",
+    max_length=253,
+    wanted="the name of a ConfigMap that does not begin with mtls- (those are the operator's own)",
+    refused=r"^mtls-",
+)
+#: Key of a ConfigMap or Secret.
+DATA_KEY: Final = TextRule(
+    pattern=r"^[-._a-zA-Z0-9]+$", max_length=253, wanted="a key like ca.crt of the ConfigMap or Secret"
+)
+
+#: Key of a Secret's data (https://kubernetes.io/docs/concepts/configuration/secret/).
+SECRET_KEY: Final = TextRule(
+    pattern=r"^[-._a-zA-Z0-9]+$",
+    max_length=253,
+    wanted="a key of a Secret: letters, digits, hyphens, dots and underscores",
+)
+#: A PEM signing request. A private key in it would stand in the object, where everybody who may see it reads it.
+REQUEST: Final = TextRule(
+    pattern=r"^(?s:.+)$",
+    max_length=32_768,
+    wanted="a PEM CERTIFICATE REQUEST alone: a private key does not belong into this object, make a new key",
+    refused="PRIVATE KEY-----",
+)
+#: What is issued for a request stands in a ConfigMap with a prefix before this name.
+REQUEST_NAME_LENGTH: Final = 236
 
 #: X.520 upper bounds. No control characters, no blank at either end: such names look like others in logs.
 _NAME_PATTERN: Final = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
@@ -96,6 +123,8 @@ CONTENT_TYPE: Final = TextRule(
 HOST_NAME_LENGTH: Final = 52
 HOSTNAMES: Final = 64
 ALLOWED_PORTS: Final = 32
+#: Files with authorities, and files with revocation lists.
+CA_SOURCES: Final = 16
 MIN_PORT: Final = 1
 MAX_PORT: Final = 65_535
 #: The sidecar listens on these itself.

@@ -29,17 +29,28 @@ MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "mtls-operator"
 #: On what we write: which of our objects it is (``authority``, ``ledger``, ``host``, ``certificate``, …).
 ROLE_LABEL: Final = f"{GROUP}/role"
+#: On a ConfigMap of a user: a named list for rules; the value says of what (``ip``, ``string``, ``integer``).
+LIST_LABEL: Final = f"{GROUP}/list"
+LIST_KEY: Final = "items"
 #: On objects of the operator's namespace that belong to a tenant namespace.
 NAMESPACE_LABEL: Final = f"{GROUP}/namespace"
 NAMESPACE_UID_LABEL: Final = f"{GROUP}/namespace-uid"
 
 #: On the Secret of a ClientCertificate: digest of what its certificate was issued for.
 ISSUED_FOR_ANNOTATION: Final = f"{GROUP}/issued-for"
+#: On the Secret of a ClientCertificate: digest of what its keystores were made of.
+KEYSTORE_ANNOTATION: Final = f"{GROUP}/keystore"
+#: On a ClientCertificate: replace its certificate once, at this time (RFC 3339) or at once if it has passed.
+RENEW_ANNOTATION: Final = f"{GROUP}/renew"
+#: On the Secret of a ClientCertificate: the last wish of that kind that was granted.
+RENEWED_FOR_ANNOTATION: Final = f"{GROUP}/renewed-for"
 #: On the Secret of a managed CA: where it stands (see ``plan.authority.Phase``); missing: it is the active one.
 PHASE_ANNOTATION: Final = f"{GROUP}/phase"
 #: On the Secret of a managed CA, set by an administrator: rotate now. ``compromised`` drops this CA at once.
 ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
 ROTATE_COMPROMISED: Final = "compromised"
+#: On a request to revoke a serial number: why it is not granted.
+REFUSED_ANNOTATION: Final = f"{GROUP}/refused"
 
 #: Ports of the sidecar and of the operator's discovery service.
 TLS_PORT: Final = 8443
@@ -67,12 +78,16 @@ CLIENT_CA_SDS_KEY: Final = "sds-client-ca.json"
 SERVER_SDS_KEY: Final = "sds-server.json"
 RULES_KEY: Final = "rules.lua"
 LAST_GOOD_KEY: Final = "rules.json"
+TRUST_KEY: Final = "trust.json"
 REVOCATION_KEY: Final = "revocation.lua"
 REVOKED_JSON_KEY: Final = "revoked.json"
 CRL_KEY: Final = "ca.crl"
 CA_KEY: Final = "ca.crt"
 TLS_CERT_KEY: Final = "tls.crt"
 TLS_KEY_KEY: Final = "tls.key"
+PKCS12_KEY: Final = "keystore.p12"
+PASSWORD_KEY: Final = "keystore-password"  # noqa: S105 - the name of a key
+COMBINED_KEY: Final = "combined.pem"
 
 #: Where the sidecar mounts them.
 HOST_MOUNT: Final = "/etc/mtls/host"
@@ -94,6 +109,16 @@ def host_config(host: str) -> str:
     return f"mtls-host-{host}"
 
 
+def certificate_config(certificate: str) -> str:
+    """Return the name of the ConfigMap with what was issued for the request of a ClientCertificate."""
+    return f"mtls-certificate-{certificate}"
+
+
+def trust_config(host: str) -> str:
+    """Return the name of the ConfigMap with what was last read of the CAs and lists that a host's users brought."""
+    return f"mtls-trust-{host}"
+
+
 def server_secret(host: str) -> str:
     """Return the name of the Secret with the serving certificate that the pods of a host mount."""
     return f"mtls-server-{host}"
@@ -112,6 +137,11 @@ def serving_ca_secret(namespace: str) -> str:
 def ledger_page(namespace: str, page: int) -> str:
     """Return the name, in the operator's namespace, of one page of a namespace's ledger of revocations."""
     return f"ledger-{namespace}-{page}"
+
+
+def revocation_request(namespace: str, serial: str) -> str:
+    """Return the name, in the operator's namespace, of the request to revoke a serial number without an object."""
+    return f"revoke-{namespace}-{serial.lower()}"
 
 
 def revocation_page(page: int) -> str:

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     READY = "Ready"
     RENEWAL_FAILED = "RenewalFailed"
     RENEWED = "Renewed"
+    RENEWAL_REQUIRED = "RenewalRequired"
     # On the way, or not known.
     PENDING = "Pending"
     REVOCATION_PENDING = "RevocationPending"
@@ -46,13 +47,19 @@ class Reason(StrEnum):
     HOST_NOT_FOUND = "HostNotFound"
     HOST_NOT_READY = "HostNotReady"
     RESTORE_REFUSED = "RestoreRefused"
+    # What may be issued in the namespace.
+    POLICY_VIOLATION = "PolicyViolation"
+    INVALID_POLICY = "InvalidPolicy"
+    QUOTA_EXCEEDED = "QuotaExceeded"
     # What it refers to is missing or not usable.
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a word for users
+    CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
     INVALID_SECRET = "InvalidSecret"  # noqa: S105 - a word for users
     SECRET_CONFLICT = "SecretConflict"  # noqa: S105 - a word for users
     CONFIG_CONFLICT = "ConfigConflict"
     INVALID_SERVING_CERTIFICATE = "InvalidServingCertificate"
     SERVING_CERTIFICATE_EXPIRED = "ServingCertificateExpired"
+    SERVING_CERTIFICATE_EXPIRING = "ServingCertificateExpiring"
     SERVING_CERTIFICATE_NOT_YET_VALID = "ServingCertificateNotYetValid"
     HOSTNAME_NOT_IN_CERTIFICATE = "HostnameNotInCertificate"
     # The authority.
@@ -72,6 +79,7 @@ class Reason(StrEnum):
     INVALID_CA_CERTIFICATE = "InvalidCACertificate"
     INVALID_CERTIFICATE = "InvalidCertificate"
     INVALID_CRL = "InvalidCRL"
+    CRL_STALE = "CRLStale"
     INVALID_ENTROPY = "InvalidEntropy"
     INVALID_HOSTNAME = "InvalidHostname"
     INVALID_KEY = "InvalidKey"

@@ -20,9 +20,12 @@ def parse_timestamp(text: str) -> datetime:
     """Return the moment, in UTC, that an RFC 3339 text stands for (fractions of a second are allowed).
 
     Raises:
-        ValueError: the text is no date with time and zone.
+        ValueError: the text is no date with time and zone, or in UTC not one of the years 1 to 9999.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is out of range") from error

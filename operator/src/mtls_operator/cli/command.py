@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NoReturn, TypeAlias
 
 from mtls_operator.cli.errors import Exit
@@ -72,6 +73,16 @@ def add_form(to: argparse.ArgumentParser) -> None:
         metavar="FORM",
         help="text (default), json or yaml",
     )
+
+
+def later(module: str) -> Run:
+    """Return what the function ``run`` of a module does, which is loaded only then: the Kubernetes client is large."""
+
+    def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
+        done: Exit = import_module(module).run(parsed, screen)
+        return done
+
+    return run
 
 
 def _texts(texts: Help) -> dict[str, Any]:

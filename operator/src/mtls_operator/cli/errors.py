@@ -14,5 +14,9 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+class Refused(Exception):  # noqa: N818 - as Unanswered
+    """What was asked for was not done: somebody refuses it, or it is not in force in time. The message says why."""
+
+
 class Unanswered(Exception):  # noqa: N818 - not every one is an error of the user's
     """A question that cannot be answered; the message says why and what to do, in one or a few lines."""

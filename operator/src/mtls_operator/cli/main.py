@@ -8,27 +8,28 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mtls_operator.cli import rule, version
+from mtls_operator.cli import ca, cert, rule, version
 from mtls_operator.cli.command import PROGRAM, Help, Parser, parser, subcommands
-from mtls_operator.cli.errors import Exit, Unanswered
+from mtls_operator.cli.errors import Exit, Refused, Unanswered
 from mtls_operator.cli.screen import Screen
 
 _HELP = Help(
     line="",
     text=(
-        "Client-certificate mTLS for HTTP services on Kubernetes: try rules before you apply them, and find out\n"
-        "why a request is let in or refused. Nothing here changes anything in a cluster."
+        "Client-certificate mTLS for HTTP services on Kubernetes: issue, renew and revoke certificates, look at and\n"
+        "replace the CA, try rules before you apply them, and find out why a request is let in or refused."
     ),
     examples=(
+        "  kubectl mtls cert revoke gateway-8 -n shop --reason KeyCompromise --wait\n"
         "  kubectl mtls rule check 'not cf.tls_client_auth.cert_verified'\n"
         "  kubectl mtls rule explain -n shop --certificate gateway-8 --path /admin\n"
         "\n"
-        "Exit codes: 0 the answer is yes, 1 it is no (a rule is refused, a case fails), 2 there is no answer: the\n"
+        "Exit codes: 0 the answer is yes, 1 it is no (refused, failed, not in force in time), 2 there is no answer: a\n"
         "command was not understood, or a file or cluster could not be read."
     ),
 )
 #: One module or package for each group of commands; each adds itself.
-_GROUPS = (rule, version)
+_GROUPS = (cert, ca, rule, version)
 
 
 def build_parser() -> Parser:
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Unanswered as error:
         screen.complain(str(error))
         code = Exit.UNANSWERED
+    except Refused as error:
+        screen.complain(str(error))
+        code = Exit.REFUSED
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     except BrokenPipeError:

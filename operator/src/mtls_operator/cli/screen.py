@@ -8,6 +8,7 @@ come from anybody.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import IO
@@ -73,6 +74,25 @@ class Screen:
         else:
             text = json.dumps(document, indent=2)
         self._out.print(Text(text))
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print columns under their names, each as wide as its widest cell."""
+        shown = [[printable(cell) for cell in row] for row in rows]
+        widths = [max(map(len, column)) for column in zip(head, *shown, strict=True)]
+        for number, row in enumerate([list(head), *shown]):
+            line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+            self.line(line.rstrip(), Style.PLAIN if number else Style.HEAD)
+
+    def note(self, text: str) -> None:
+        """Print how far a command is, on standard error: the answer is what is on standard output."""
+        self._err.print(Text("\n".join(printable(part) for part in text.split("\n")), Style.FAINT.value))
+
+    def ask(self, question: str) -> bool:
+        """Ask a person on the terminal; False where there is none, or for any answer but yes."""
+        if not sys.stdin.isatty():
+            return False
+        self._err.print(Text(f"{printable(question)} [yes/no] "), end="")
+        return sys.stdin.readline().strip().lower() == "yes"
 
     def complain(self, message: str) -> None:
         """Print a message about what went wrong on standard error, behind the name of the program."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -48,8 +48,14 @@ class KubernetesCluster:
     """:class:`~.port.Cluster` over HTTPS."""
 
     def __init__(
-        self, configuration: Configuration, *, concurrency: int = 16, timeout_seconds: float = 30.0
+        self,
+        configuration: Configuration,
+        *,
+        concurrency: int = 16,
+        timeout_seconds: float = 30.0,
+        field_manager: str = names.FIELD_MANAGER,
     ) -> None:
+        self._field_manager = field_manager
         configuration.connection_pool_maxsize = concurrency * 2
         # No look for proxies and netrc files at every request: the API server is reached directly.
         configuration.client_session_kwargs = {"trust_env": False}
@@ -71,6 +77,13 @@ class KubernetesCluster:
 
     async def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> Sequence[Body]:
         """See :meth:`~.port.Cluster.list`; reads in pages."""
+        items, _ = await self.snapshot(kind, namespace, labels=labels)
+        return items
+
+    async def snapshot(
+        self, kind: Kind, namespace: str | None, *, labels: str = ""
+    ) -> tuple[Sequence[Body], str]:
+        """Return what :meth:`list` does, and the version from which :meth:`follow` goes on."""
         items: list[Body] = []
         query = {"limit": str(_PAGE)}
         if labels:
@@ -85,7 +98,7 @@ class KubernetesCluster:
         for item in items:
             item.setdefault("apiVersion", kind.api_version)
             item.setdefault("kind", kind.kind)
-        return items
+        return items, str((page.get("metadata") or {}).get("resourceVersion") or "")
 
     async def unserved(self, kinds: Iterable[Kind]) -> Sequence[Kind]:
         """Return which kinds the API server does not serve yet, by its discovery documents.
@@ -109,7 +122,7 @@ class KubernetesCluster:
         """See :meth:`~.port.Cluster.create`."""
         kind = kind_of(body)
         path = kind.path(body["metadata"].get("namespace"))
-        return await self._write("POST", path, body=body, query={"fieldManager": names.FIELD_MANAGER})
+        return await self._write("POST", path, body=body, query={"fieldManager": self._field_manager})
 
     async def apply(self, body: Body) -> Body:
         """See :meth:`~.port.Cluster.apply`."""
@@ -120,7 +133,7 @@ class KubernetesCluster:
             kind.path(metadata.get("namespace"), metadata["name"]),
             body=body,
             content_type=_APPLY,
-            query={"fieldManager": names.FIELD_MANAGER, "force": "true"},
+            query={"fieldManager": self._field_manager, "force": "true"},
         )
 
     async def replace(self, body: Body) -> Body:
@@ -130,7 +143,7 @@ class KubernetesCluster:
         if not metadata.get("resourceVersion"):
             raise ConflictError(f"replace {kind.kind} {metadata['name']}: no resourceVersion to replace")
         path = kind.path(metadata.get("namespace"), metadata["name"])
-        return await self._write("PUT", path, body=body, query={"fieldManager": names.FIELD_MANAGER})
+        return await self._write("PUT", path, body=body, query={"fieldManager": self._field_manager})
 
     async def patch(
         self, kind: Kind, namespace: str | None, name: str, patch: Body, *, subresource: str | None = None
@@ -141,7 +154,7 @@ class KubernetesCluster:
             kind.path(namespace, name, subresource),
             body=patch,
             content_type=_MERGE,
-            query={"fieldManager": names.FIELD_MANAGER},
+            query={"fieldManager": self._field_manager},
         )
 
     async def delete(
@@ -162,8 +175,25 @@ class KubernetesCluster:
 
         Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
         """
-        query = urlencode({"watch": "1", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": "300"})
-        path = kind.path(namespace)
+        query = {"fieldSelector": f"metadata.name={name}"}
+        async with contextlib.aclosing(self._events(kind.path(namespace), query)) as events:
+            async for event in events:
+                yield str(event.get("type", ""))
+
+    async def follow(self, kind: Kind, *, labels: str, version: str) -> AsyncIterator[tuple[str, Body]]:
+        """Yield type and object of every change since a version, in all namespaces, until the stream ends.
+
+        ``BOOKMARK`` tells nothing but a newer version; after ``ERROR`` (the version is too old) a new list is
+        needed. An object that loses the label is ``DELETED``.
+        """
+        query = {"labelSelector": labels, "resourceVersion": version, "allowWatchBookmarks": "true"}
+        async with contextlib.aclosing(self._events(kind.path(None), query)) as events:
+            async for event in events:
+                item = event.get("object")
+                yield str(event.get("type", "")), item if isinstance(item, dict) else {}
+
+    async def _events(self, path: str, selection: dict[str, str]) -> AsyncGenerator[Body]:
+        query = urlencode({"watch": "1", "timeoutSeconds": "300", **selection})
         try:
             response = await self._rest.request(  # type: ignore[no-untyped-call]  # the library has no types here
                 "GET",
@@ -177,7 +207,7 @@ class KubernetesCluster:
                 raise error_for(response.status, str(answer.get("reason", "")), f"watch {path}")
             async with stream:
                 async for line in stream.content:
-                    yield str((_decode(line) or {}).get("type", ""))
+                    yield _decode(line) or {}
         except LineTooLong:
             # Not chained: its message repeats the beginning of the line, which may be a Secret's.
             raise UnavailableError(f"watch {path}: a line is longer than any object") from None
@@ -266,7 +296,11 @@ def _items(page: Body, path: str) -> list[Body]:
 
 
 async def connect(
-    *, concurrency: int = 16, kubeconfig: str | None = None, context: str | None = None
+    *,
+    concurrency: int = 16,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    field_manager: str = names.FIELD_MANAGER,
 ) -> KubernetesCluster:
     """Connect as the pod's service account, or by a kubeconfig: the one given, or that of ``KUBECONFIG``.
 
@@ -285,4 +319,4 @@ async def connect(
             )
     except UNUSABLE as error:
         raise NotConfiguredError(f"no way to an API server: {error}") from error
-    return KubernetesCluster(configuration, concurrency=concurrency)
+    return KubernetesCluster(configuration, concurrency=concurrency, field_manager=field_manager)

@@ -16,6 +16,7 @@ from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.reason import Reason
 from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind, NotFoundError
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.seen_certificates import facts_of, is_signed
 from mtls_operator.controller.tenant import Tenant
@@ -30,7 +31,6 @@ from mtls_operator.pki import (
 )
 from mtls_operator.plan.authority import (
     AUTHORITY_LIFETIME,
-    CERTIFICATE_ROLE,
     INDEX_BLOCK,
     AuthorityUnusableError,
     Phase,
@@ -63,6 +63,10 @@ class Authorities:
     tenants: dict[str, Tenant] = field(default_factory=dict)
     #: By namespace and UID: objects that are gone, until the ledger has what their deletion asks for.
     left: dict[str, dict[str, ClientCertificate | Broken]] = field(default_factory=dict)
+    #: By namespace: UIDs of objects that went back to an earlier state: a backup was restored under a running operator.
+    set_back: dict[str, set[str]] = field(default_factory=dict)
+    #: By namespace: names of requests to revoke a serial number that were not looked at yet.
+    asked: dict[str, set[str]] = field(default_factory=dict)
 
     def leave(self, certificate: ClientCertificate | Broken) -> None:
         """Take in that an object is gone, with or without having been released."""
@@ -74,6 +78,13 @@ class Authorities:
             waiting = self.left.get(certificate.meta.namespace, {})
             if waiting.get(uid) is certificate:
                 del waiting[uid]
+
+    def request_changed(self, namespace: str, name: str, *, gone: bool) -> None:
+        """Take in that a request to revoke a serial number of a namespace is there, or is gone."""
+        if gone:
+            self.asked.get(namespace, set()).discard(name)
+        else:
+            self.asked.setdefault(namespace, set()).add(name)
 
     def known(self, namespace: str) -> Tenant | None:
         """Return what is in memory of the namespace's present life."""
@@ -144,6 +155,23 @@ class Authorities:
                 await self._reserve(tenant)
         raise ConflictError(f"the CA of namespace {tenant.namespace} is being changed by somebody else")
 
+    async def pass_over(self, tenant: Tenant, index: int) -> None:
+        """Never give out an index (again): a certificate that nobody remembers has it.
+
+        Raises:
+            ConflictError: somebody else is changing the CA's Secret.
+            AuthorityUnusableError: there is no CA any more.
+        """
+        async with tenant.lock:
+            if tenant.stored is None:
+                raise AuthorityUnusableError("The CA of the namespace is gone.")
+            if index in tenant.free:
+                tenant.free = range(index + 1, tenant.free.stop)
+            behind = index + 1 - tenant.stored.next_index
+            if behind > 0:
+                tenant.mark = max(tenant.mark, index + 1)
+                await self._replace(tenant, tenant.stored, reserve(tenant.stored, block=behind))
+
     async def _reserve(self, tenant: Tenant) -> None:
         if tenant.stored is None:
             raise AuthorityUnusableError(
@@ -190,14 +218,14 @@ class Authorities:
         """Return the first index above all that are known to have been given out."""
         floor = max([tenant.mark, *(one.next_index for one in tenant.generations)])
         indices = [index for index in map(index_in, tenant.ledger) if index is not None]
-        for secret in self.context.world.written[Kind.SECRET].of(tenant.namespace).values():
-            facts = facts_of(secret.certificate) if secret.role == CERTIFICATE_ROLE else None
+        for written in issued_in(self.context.world, tenant.namespace):
+            facts = facts_of(written.certificate)
             index = index_in(facts.serial) if facts is not None else None
             # Most are below the mark anyway: a signature is looked at only where it would raise it.
             if index is None or index < floor:
                 continue
             if any(
-                is_signed(one.authority.certificate_pem, secret.certificate) for one in tenant.generations
+                is_signed(one.authority.certificate_pem, written.certificate) for one in tenant.generations
             ):
                 indices.append(index)
         return max(indices, default=-1) + 1

@@ -19,11 +19,12 @@ from mtls_operator.controller.holdings import gone, holders
 from mtls_operator.controller.internal import Internal
 from mtls_operator.controller.lists import Lists
 from mtls_operator.controller.pruning import LOOK_SECONDS, Pruning
+from mtls_operator.controller.requests import RevocationRequests
 from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.pki import PkiError, read_certificate
 from mtls_operator.plan.authority import bundle_document, proxy_document
-from mtls_operator.plan.ledger import due
+from mtls_operator.plan.ledger import due, kept
 from mtls_operator.plan.published import Publication, in_force, publish
 from mtls_operator.push import Scope, Script
 
@@ -42,6 +43,7 @@ class AuthorityReconciler:
     authorities: Authorities
     internal: Internal
     rotation: Rotation
+    requests: RevocationRequests
     lists: Lists
     pruning: Pruning
     _epochs: dict[str, int] = field(default_factory=dict)
@@ -55,8 +57,10 @@ class AuthorityReconciler:
             self.authorities.left.pop(namespace, None)
             self.lists.forget(namespace)
             self._wake(namespace, world.certificates.of(namespace))
+            await self.requests.refuse_all(namespace, f"There is no namespace {namespace}.")
             return None
         if not self._in_use(namespace):
+            await self.requests.refuse_all(namespace, f"Namespace {namespace} has nothing of this operator.")
             return None
         tenant = await self.authorities.load(namespace)
         if tenant is None:
@@ -71,6 +75,10 @@ class AuthorityReconciler:
         # Revocations come first: nothing that goes wrong with the other objects may hold one back.
         await self._record(tenant)
         await self._publish(tenant)
+        granted = await self.requests.take(tenant)
+        if granted:
+            await self._publish(tenant)
+            await self.requests.finish(granted)
         await self.pruning.prune(tenant)
         renew_identity = await self._identify_proxies(tenant)
         await self.context.ensure(bundle_document(namespace, tenant.generations))
@@ -93,7 +101,22 @@ class AuthorityReconciler:
             world.hosts.of(namespace) or world.certificates.of(namespace) or left or published is not None
         )
 
+    async def _keep(self, tenant: Tenant) -> None:
+        """Keep the revocations of objects that a restored backup set back to before them."""
+        back = set(self.authorities.set_back.get(tenant.namespace, ()))
+        if not back:
+            return
+        certificates = self.context.world.certificates.of(tenant.namespace).values()
+        unaware = {one.meta.uid for one in certificates if one.meta.uid in back and not one.revoked}
+        records = kept(tenant.ledger, unaware)
+        if records:
+            await self.authorities.ledgers.record(tenant, records)
+            _log.error("ledger.rollback", namespace=tenant.namespace, recovered=len(records))
+            self._wake(tenant.namespace, {record.owner.partition("/")[2] for record in records})
+        self.authorities.set_back.get(tenant.namespace, set()).difference_update(back)
+
     async def _record(self, tenant: Tenant) -> None:
+        await self._keep(tenant)
         now = self.context.now().replace(microsecond=0)
         world, left = self.context.world, dict(self.authorities.left.get(tenant.namespace, {}))
         asking = chain(holders(world, tenant), gone(world, tenant, left.values()))

@@ -16,6 +16,7 @@ from mtls_operator.controller.unchecked import KINDS, Unchecked
 from mtls_operator.controller.world import certificate_of
 from mtls_operator.plan.authority import generation_of
 from mtls_operator.plan.pages import PAGE_ROLE
+from mtls_operator.plan.requests import REQUEST_ROLE
 from mtls_operator.plan.rollout import Pod
 from mtls_operator.push import DiscoveryServer, Report
 from mtls_operator.push import Pod as PushedPod
@@ -50,7 +51,11 @@ class Dispatch:
     def changed(self, kind: Kind, body: Mapping[str, Any], *, gone: bool, listed: bool = False) -> None:
         """Queue what an event touches; ``gone``: the object was deleted, ``listed``: it comes from a complete list."""
         if listed:
-            self.context.world.listed(kind, body)
+            went_back = self.context.world.listed(kind, body)
+            if went_back and kind is Kind.CERTIFICATE:
+                metadata = body["metadata"]
+                self.authorities.set_back.setdefault(metadata["namespace"], set()).add(metadata["uid"])
+                self.context.queue.add(keys.authority(metadata["namespace"]))
         elif not gone and self.context.world.is_answer(kind, body):
             return
         metadata = body["metadata"]
@@ -70,7 +75,25 @@ class Dispatch:
         elif kind is Kind.NAMESPACE:
             self._namespace_changed(name)
         else:
-            self._written_changed(kind, body, gone=gone)
+            self._written_changed(body, gone=gone)
+
+    def list_seen(self, body: Mapping[str, Any]) -> None:
+        """Take in a named list, and queue what uses it when it holds something else."""
+        if self.context.world.observe_list(body):
+            self._list_changed(body["metadata"]["namespace"])
+
+    def list_gone(self, namespace: str, name: str) -> None:
+        """Take in that a named list is gone."""
+        self.context.world.forget_list(namespace, name)
+        self._list_changed(namespace)
+
+    def _list_changed(self, namespace: str) -> None:
+        """Queue every host and rule of a namespace: also the last good version of a rule may use the list."""
+        world = self.context.world
+        for host in world.hosts.of(namespace):
+            self.context.queue.add(keys.host(namespace, host))
+        for rule in world.rules.of(namespace):
+            self.context.queue.add(keys.rule(namespace, rule))
 
     def reported(self, report: Report) -> None:
         """Take in what a proxy said; called on the event loop."""
@@ -169,7 +192,7 @@ class Dispatch:
             self._settling.add(namespace)
             asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._settle, namespace)
 
-    def _written_changed(self, kind: Kind, body: Mapping[str, Any], *, gone: bool) -> None:
+    def _written_changed(self, body: Mapping[str, Any], *, gone: bool) -> None:
         """Queue the owner of something that we wrote: an edit or a deletion is mended by its reconciler."""
         metadata = body["metadata"]
         labels = metadata.get("labels") or {}
@@ -188,12 +211,15 @@ class Dispatch:
             version = None if gone else str(metadata["resourceVersion"])
             if self.authorities.page_changed(tenant, metadata["name"], version):
                 queue.add(keys.authority(tenant), delay=0.05)
+        elif role == REQUEST_ROLE:
+            self.authorities.request_changed(tenant, metadata["name"], gone=gone)
+            queue.add(keys.authority(tenant))
         elif role == "webhook":
             queue.add(keys.INTERNAL)
         elif role in ("bundle", "revocation", PAGE_ROLE, "proxy"):
             queue.add(keys.authority(namespace))
-        elif role in ("host", "server", "certificate"):
-            self._owner_changed(kind, namespace, metadata)
+        else:  # also where a label of ours was edited: it is put back
+            self._owner_changed(namespace, metadata)
 
     def _foreign(self, namespace: str, metadata: Mapping[str, Any]) -> bool:
         """Say whether the Secret of a CA was written by somebody else since we read or wrote it."""
@@ -211,9 +237,9 @@ class Dispatch:
             return False
         return int(version) > int(held.body["metadata"]["resourceVersion"])
 
-    def _owner_changed(self, kind: Kind, namespace: str, metadata: Mapping[str, Any]) -> None:
+    def _owner_changed(self, namespace: str, metadata: Mapping[str, Any]) -> None:
         for owner in metadata.get("ownerReferences") or ():
-            if owner.get("kind") == names.CERTIFICATE_KIND and kind is Kind.SECRET:
+            if owner.get("kind") == names.CERTIFICATE_KIND:
                 self.context.queue.add(keys.certificate(namespace, owner["name"]))
             elif owner.get("kind") == names.HOST_KIND:
                 self.context.queue.add(keys.host(namespace, owner["name"]))
@@ -221,4 +247,4 @@ class Dispatch:
 
 _WAITING = ("PendingRevocation", "PendingReactivation")
 #: Roles of objects that exist in the operator's namespace only.
-_OURS_ALONE = ("authority", "ledger", "webhook")
+_OURS_ALONE = ("authority", "ledger", "webhook", REQUEST_ROLE)

@@ -9,15 +9,37 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from mtls_operator.api import names
 from mtls_operator.api.certificate import ClientCertificate, DeletionPolicy, RevocationReason
 from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.cluster import Kind
-from mtls_operator.controller.seen_certificates import facts_of
+from mtls_operator.controller.seen_certificates import facts_of, is_signed
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.controller.world import Broken, World
+from mtls_operator.controller.world import Broken, World, Written
 from mtls_operator.pki import PkiError, format_serial, has_index, index_of, parse_serial
 from mtls_operator.plan.authority import CERTIFICATE_ROLE
 from mtls_operator.plan.ledger import Entry, Holder, Record
+
+
+def place_of(certificate: ClientCertificate) -> tuple[Kind, str]:
+    """Return where a certificate is kept: with its key in its Secret, without one in a ConfigMap."""
+    if certificate.request is None:
+        return Kind.SECRET, certificate.secret_name
+    return Kind.CONFIG_MAP, names.certificate_config(certificate.meta.name)
+
+
+def written_of(world: World, certificate: ClientCertificate) -> Written | None:
+    """Return what is at a certificate's place, whoever it belongs to."""
+    kind, name = place_of(certificate)
+    return world.written[kind].get(certificate.meta.namespace, name)
+
+
+def issued_in(world: World, namespace: str) -> Iterator[Written]:
+    """Return everything in a namespace that is labelled as holding a client certificate."""
+    for kind in (Kind.SECRET, Kind.CONFIG_MAP):
+        for written in world.written[kind].of(namespace).values():
+            if written.role == CERTIFICATE_ROLE:
+                yield written
 
 
 def holders(world: World, tenant: Tenant) -> Iterator[Holder]:
@@ -63,7 +85,7 @@ def holder_of(world: World, tenant: Tenant, certificate: ClientCertificate | Bro
 
 def _current(world: World, certificate: ClientCertificate) -> str:
     """Return the serial number in the object's Secret; empty when there is none of its own."""
-    seen = world.written[Kind.SECRET].get(certificate.meta.namespace, certificate.secret_name)
+    seen = written_of(world, certificate)
     if seen is None or certificate.meta.uid not in seen.owners:
         return ""
     facts = facts_of(seen.certificate)
@@ -102,14 +124,39 @@ def known(tenant: Tenant, certificate: ClientCertificate, serial: str, *, now: d
     )
 
 
+def proved(world: World, tenant: Tenant) -> dict[str, datetime]:
+    """Return the serial numbers, with their ends, of certificates of a namespace that its CAs signed."""
+    found: dict[str, datetime] = {}
+    for serials in tenant.unreported.values():
+        found |= serials
+    for secret in world.written[Kind.SECRET].of(tenant.namespace).values():
+        if secret.role == CERTIFICATE_ROLE and any(
+            is_signed(stored.authority.certificate_pem, secret.certificate) for stored in tenant.generations
+        ):
+            facts = facts_of(secret.certificate)
+            if facts is not None:
+                found[facts.serial] = facts.not_after
+    return found
+
+
+def claimed(world: World, namespace: str) -> dict[str, datetime]:
+    """Return the serial numbers, with their ends, that the statuses of a namespace's objects name."""
+    found: dict[str, datetime] = {}
+    for certificate in world.certificates.of(namespace).values():
+        serial, end = certificate.status.get("serialNumber"), _status_end(certificate)
+        if serial and end is not None:
+            found[str(serial)] = end
+    return found
+
+
 def _serials(world: World, tenant: Tenant, certificate: ClientCertificate | Broken) -> dict[str, datetime]:
     found: dict[str, datetime] = {}
     serial, end = str(certificate.status.get("serialNumber") or ""), _status_end(certificate)
     if serial and end is not None:
         found[serial] = end
-    for secret in world.secrets_of(certificate.meta.uid):
-        if secret.namespace == tenant.namespace and secret.role == CERTIFICATE_ROLE:
-            facts = facts_of(secret.certificate)
+    for written in world.owned_by(certificate.meta.uid):
+        if written.namespace == tenant.namespace and written.role == CERTIFICATE_ROLE:
+            facts = facts_of(written.certificate)
             if facts is not None:
                 found[facts.serial] = facts.not_after
     authority = tenant.authority

@@ -23,31 +23,42 @@ from mtls_operator.api.conditions import (
 from mtls_operator.api.host import Host
 from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.cluster import Kind
-from mtls_operator.cluster.named import NamedWatches
+from mtls_operator.cluster.named import NamedWatches, Target
 from mtls_operator.cluster.proxies import ProxyStatus
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.tenant import Tenant
+from mtls_operator.controller.trust import Trusted, Trusts, targets_of
 from mtls_operator.controller.world import Broken
 from mtls_operator.envoy import STATS_QUERY, StatsError, parse_proxy_stats
 from mtls_operator.plan.authority import Phase
+from mtls_operator.plan.held import Held
 from mtls_operator.plan.host import (
     Configuration,
     Discovery,
     HostView,
     Serving,
-    Trouble,
     Trust,
     configure,
     host_objects,
     server_document,
     status_of,
+    trust_document,
     wanted_files,
 )
-from mtls_operator.plan.hostrules import BrokenRule, HostRules, compile_rule, read_last_good, rules_for
+from mtls_operator.plan.hostrules import (
+    BrokenRule,
+    FormerRule,
+    HostRules,
+    compile_rule,
+    read_last_good,
+    rules_for,
+)
+from mtls_operator.plan.objects import Document
 from mtls_operator.plan.rollout import Files, Pod, Proxy, Rollout, Wanted, roll_out, rules_in_force
+from mtls_operator.plan.trouble import Trouble
 from mtls_operator.push import Scope, Script
 from mtls_operator.rules import RuleError
 
@@ -73,8 +84,10 @@ class HostState:
     rollout: Rollout | None = None
     rules_deployed: bool = False
     joining: bool = False
-    last_good: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    last_good: Mapping[str, FormerRule] = field(default_factory=dict)
     polled: Mapping[str, float] = field(default_factory=dict)
+    held: Held | None = None
+    look_again: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -84,6 +97,7 @@ class HostReconciler:
     context: Context
     authorities: Authorities
     serving: ServingCertificates
+    trusts: Trusts
     watches: NamedWatches | None
     status_port: ProxyStatus
     states: dict[tuple[str, str], HostState] = field(default_factory=dict)
@@ -125,7 +139,12 @@ class HostReconciler:
         if view.rollout.reason in (Reason.NO_PODS, Reason.PODS_WITHOUT_PROXY):
             again = RECHECK_SECONDS
         renewal = self.serving.renewal(host) if serving is not None else None
-        return min(again, renewal) if renewal is not None else again
+        if renewal is not None:
+            again = min(again, renewal)
+        if state.look_again is not None:
+            left = (state.look_again - self.context.now()).total_seconds()
+            again = min(again, max(left, 1.0))
+        return again
 
     def joining(self, namespace: str, name: str) -> bool:
         """Say whether the proxies of a host may still be on their way back to an operator that has just started."""
@@ -148,11 +167,17 @@ class HostReconciler:
         context = self.context
         namespace, name = host.meta.key
         await self._compile_rules(namespace)
-        state.rules = rules_for(name, context.world.rules.of(namespace).values(), state.last_good)
+        state.rules = rules_for(
+            name,
+            context.world.rules.of(namespace).values(),
+            state.last_good,
+            context.world.lists_of(namespace),
+        )
         serving, troubles = await self._certificate(host, tenant)
-        trusts, trust_trouble = _trusts(host, tenant)
+        trusted = await self._trusted(host, tenant, state)
+        trusts = trusted.trusts
         conflict = self._conflict(host)
-        programmed = trust_trouble
+        programmed = trusted.obstacle
         if not conflict and programmed is None:
             programmed = await self._program(host, state, trusts, serving)
         elif programmed is None and state.configuration is None:
@@ -167,7 +192,7 @@ class HostReconciler:
                 host=host,
                 conflict=conflict,
                 trusts=trusts,
-                troubles=troubles,
+                troubles=(*troubles, *trusted.troubles),
                 configuration=state.configuration,
                 programmed=programmed,
                 rules=state.rules,
@@ -177,6 +202,7 @@ class HostReconciler:
                 damaged=tenant.damaged,
                 paged=tenant.paged,
                 left_out=tenant.readable.parts.left_out if tenant.readable is not None else (),
+                expiring="" if troubles else self.serving.expiring(host),
                 now=context.now(),
             ),
             serving,
@@ -184,25 +210,42 @@ class HostReconciler:
 
     async def _compile_rules(self, namespace: str) -> None:
         """Compile what is new, one rule at a time: a namespace with many rules must not hold up the others."""
+        lists = self.context.world.lists_of(namespace)
         for rule in tuple(self.context.world.rules.of(namespace).values()):
             if not isinstance(rule, BrokenRule):
                 with contextlib.suppress(RuleError):
-                    compile_rule(rule)
+                    compile_rule(rule, lists)
                 await asyncio.sleep(0)
 
     async def _certificate(self, host: Host, tenant: Tenant) -> tuple[Serving | None, tuple[Trouble, ...]]:
         self._watch_sources()
         return await self.serving.of(host, tenant.uid)
 
+    async def _trusted(self, host: Host, tenant: Tenant, state: HostState) -> Trusted:
+        """Return what a host trusts, and remember the last good copies of what its users brought."""
+        if state.held is None:
+            state.held = await self.trusts.held(host)
+        trusted = await self.trusts.of(host, tenant, state.held)
+        state.held, state.look_again = trusted.held, trusted.look_again
+        return trusted
+
+    def source_changed(self, target: Target) -> None:
+        """Take in that an object that hosts refer to may have changed, and look at those hosts."""
+        kind, namespace, name = target
+        if kind is Kind.SECRET:
+            self.serving.source_changed(namespace, name)
+        self.trusts.source_changed(target)
+        for host in self.context.world.hosts.of(namespace).values():
+            if isinstance(host, Host) and target in targets_of(host):
+                self.context.queue.add(keys.host(namespace, host.meta.name))
+
     def _watch_sources(self) -> None:
-        """Watch the Secrets that hosts refer to, and no others."""
+        """Watch the objects of users that hosts refer to, and no others."""
+        hosts = [host for host in self.context.world.hosts if isinstance(host, Host)]
+        wanted = {target for host in hosts for target in targets_of(host)}
+        self.trusts.keep(wanted)
         if self.watches is None:
             return
-        wanted = {
-            (Kind.SECRET, host.meta.namespace, host.tls_secret_name)
-            for host in self.context.world.hosts
-            if isinstance(host, Host) and host.tls_secret_name is not None
-        }
         for target in wanted:
             self.watches.watch(target)
         self.watches.keep(wanted)
@@ -238,16 +281,34 @@ class HostReconciler:
             return Trouble(
                 Reason.SECRET_NOT_FOUND, "There is no server certificate yet: see condition ResolvedRefs."
             )
+        copies = self._last_good(host, state)
+        if isinstance(copies, Trouble):
+            return copies
         state.configuration, state.files = built, wanted_files(built, serving)
-        state.last_good = read_last_good(built.data[names.LAST_GOOD_KEY])
+        state.last_good = state.rules.former()
         context.push.publish(Scope(namespace, name), Script(names.RULES_FILTER, built.version, built.script))
-        documents = [server_document(host, serving), *host_objects(host, built, self.discovery)]
+        documents = [server_document(host, serving), *host_objects(host, built, self.discovery), *copies]
         await asyncio.gather(*(context.ensure(document) for document in documents))
+        if not copies:
+            await context.remove(
+                Kind.CONFIG_MAP, namespace, names.trust_config(name), owner_uid=host.meta.uid
+            )
         if not host.network_policy:
             await context.remove(
                 Kind.NETWORK_POLICY, namespace, names.host_config(name), owner_uid=host.meta.uid
             )
         return None
+
+    def _last_good(self, host: Host, state: HostState) -> list[Document] | Trouble:
+        """Return the object with the last good copies; none for a host whose users brought nothing."""
+        if not host.client_cas.trusted or state.held is None:
+            return []
+        name = names.trust_config(host.meta.name)
+        seen = self.context.world.written[Kind.CONFIG_MAP].get(host.meta.namespace, name)
+        if seen is not None and host.meta.uid not in seen.owners:
+            return Trouble(Reason.CONFIG_CONFLICT, f"ConfigMap {name} belongs to another object: delete it.")
+        document = trust_document(host, state.held, self.trusts.seal)
+        return document if isinstance(document, Trouble) else [document]
 
     async def _proxies(self, host: Host, state: HostState) -> list[Proxy]:
         """Return the host's proxies; status ports are read where the files are not known to be current."""
@@ -363,7 +424,13 @@ class HostReconciler:
         self._announce(host, status)
 
     def _announce(self, host: Host, status: Mapping[str, Any]) -> None:
-        """Post an Event when Ready changes, or changes its reason."""
+        """Post an Event when Ready changes, or changes its reason, and when the server certificate ends soon."""
+        expiring = _expiring(status)
+        if expiring and not _expiring(host.status):
+            reason = Reason.SERVING_CERTIFICATE_EXPIRING.value
+            self.context.recorder.record(
+                names.HOST_KIND, host.meta, reason=reason, message=expiring, warning=True
+            )
         before = _ready_of(host.status)
         after = _ready_of(status)
         if after is None or (before is not None and before[:2] == after[:2]):
@@ -411,21 +478,9 @@ def _ready_of(status: Mapping[str, Any]) -> tuple[str, str, str] | None:
     return None
 
 
-def _trusts(host: Host, tenant: Tenant) -> tuple[tuple[Trust, ...], Trouble | None]:
-    """Return the managed CA as the host trusts it; a CA that is missing leaves everything as it is."""
-    if not host.managed_ca:
-        return (), None
-    if tenant.authority is None:
-        obstacle = tenant.obstacle
-        message = obstacle.message if obstacle is not None else "The CA of the namespace is not loaded yet."
-        return (), Trouble(Reason.CA_MISSING, message)
-    newest_first = sorted(tenant.trusted, key=lambda stored: -stored.generation)
-    return tuple(
-        Trust(
-            stored.authority.digest,
-            stored.authority.certificate_pem,
-            stored.authority.facts,
-            phase=stored.phase.value,
-        )
-        for stored in newest_first
-    ), None
+def _expiring(status: Mapping[str, Any]) -> str:
+    """Return what a status says of a server certificate that ends soon; empty: nothing."""
+    for condition in conditions_of(status):
+        if condition.get("reason") == Reason.SERVING_CERTIFICATE_EXPIRING.value:
+            return str(condition["message"])
+    return ""

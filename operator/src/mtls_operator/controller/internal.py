@@ -5,6 +5,7 @@ It signs nothing that a client of a workload could use: managed CAs and this one
 
 from __future__ import annotations
 
+import hmac
 from base64 import b64encode
 from dataclasses import dataclass
 from datetime import timedelta
@@ -50,6 +51,13 @@ class Internal:
     def ca_pem(self) -> str:
         """The CA's certificate."""
         return self.authority.certificate_pem
+
+    @property
+    def seal(self) -> Secret:
+        """Return a key for marks that only this operator can make, derived from the CA's."""
+        return Secret(
+            hmac.digest(self.authority.key_pem.reveal(), b"mtls-operator: copies of trusted files", "sha256")
+        )
 
     def ca_content(self) -> str:
         """Return the digest of the CA's certificate as it stands in a Secret (see ``content_of``)."""

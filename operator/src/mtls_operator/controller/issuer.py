@@ -1,129 +1,137 @@
 """Issues the certificate of one ClientCertificate into its Secret: the durable act, done at most once.
 
-The first write of a Secret is a create, never an apply: a stale view cannot overwrite what was issued (guarantee G3).
+Where the key stays with its owner the certificate is written into a ConfigMap, in the same way, and from there into the
+status. The first write is a create, never an apply, every later one a replacement of exactly the version that was
+read: a stale view cannot overwrite what was issued (guarantee G3).
 """
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
-from functools import partial
-from typing import TypeAlias
+from dataclasses import dataclass, field
 
 from mtls_operator.api import names
-from mtls_operator.api.certificate import ClientCertificate, RevocationReason, RotationPolicy
-from mtls_operator.api.certificate import KeyAlgorithm as RequestedAlgorithm
+from mtls_operator.api.certificate import ClientCertificate, RevocationReason
 from mtls_operator.api.conditions import conditions_of
 from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.api.secret import Secret
-from mtls_operator.cluster import AlreadyExistsError, Body, Kind
+from mtls_operator.cluster import AlreadyExistsError, Body, Kind, RejectedError
 from mtls_operator.controller.authorities import Authorities
+from mtls_operator.controller.contents import NO_KEYSTORES, Keystores, document_of, into, value_of
 from mtls_operator.controller.context import Context
-from mtls_operator.controller.holdings import known
+from mtls_operator.controller.holdings import known, place_of, written_of
+from mtls_operator.controller.keystores import KeystoreMaker
+from mtls_operator.controller.signer import Made, Signer
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Written
-from mtls_operator.pki import (
-    Authority,
-    CertificateFacts,
-    Issued,
-    KeyAlgorithm,
-    KeySpec,
-    PkiError,
-    Subject,
-    SubjectAltNames,
-    issue_client,
-)
-from mtls_operator.plan.authority import CERTIFICATE_ROLE, AuthorityUnusableError, certificate_owner
-from mtls_operator.plan.certificate import Obstacle, issued_for
-from mtls_operator.plan.holder import names_of
+from mtls_operator.pki import CertificateFacts, Content, PkiError, plain_pem, read_certificate
+from mtls_operator.plan.certificate import Obstacle, granted
 from mtls_operator.plan.ledger import Entry, Record
-from mtls_operator.plan.objects import Document, metadata, secret, secret_value
 
 
 @dataclass(slots=True)
 class Issuer:
-    """Signs with the CA of the namespace and writes the Secret."""
+    """Writes what the CA of the namespace signed, and keeps it as it was written."""
 
     context: Context
     authorities: Authorities
+    keystores: KeystoreMaker
+    signer: Signer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.signer = Signer(self.context, self.authorities)
 
     async def issue(
         self, certificate: ClientCertificate, tenant: Tenant, seen: Written | None
     ) -> Obstacle | None:
-        """Issue and write the Secret; return what stands in the way (None: it is there, or nobody wants it any more).
+        """Issue and write; return what stands in the way (None: it is there, or nobody wants it any more).
 
-        ``seen`` is the Secret as it was last seen; without it, what the status names is recorded first.
+        ``seen`` is the Secret as it was last seen, if its certificate is damaged: it is written anew in its place. What
+        the status names is recorded first, unless it can be put back as it was.
 
         Raises:
-            ConflictError: somebody else keeps changing the CA's Secret.
+            ConflictError: somebody else keeps changing the CA's Secret, or what is to be replaced.
         """
         if tenant.authority is None:
             return tenant.obstacle
-        if _was_in_conflict(certificate):
-            obstacle = await self._adopt(certificate)
-            if obstacle is not None or self._is_there(certificate):
-                return obstacle
         former = str(certificate.status.get("serialNumber") or "")
-        if former and seen is None:
-            await self.remember(certificate, tenant, former)
-        signed = await self._signed(certificate, tenant, None)
-        if isinstance(signed, Obstacle):
-            return signed
-        authority, issued = signed
-        document = _document(certificate, authority, issued)
-        # From here on it may exist: an object that goes before its status names it still revokes it (G3).
-        tenant.unreported.setdefault(certificate.meta.uid, {})[issued.facts.serial] = issued.facts.not_after
-        present = self.context.world.certificates.get(*certificate.meta.key)
-        if present is None or present.meta.uid != certificate.meta.uid:
-            tenant.unreported.pop(certificate.meta.uid)
+        if seen is None and (former or _was_in_conflict(certificate)):
+            obstacle = await self._adopt(certificate)
+            if obstacle is not None or written_of(self.context.world, certificate) is not None:
+                return obstacle
+        body = await self._unchanged(certificate, seen) if seen is not None else None
+        if seen is not None and body is None:
             return None
-        try:
-            body = await self.context.cluster.create(document)
-        except AlreadyExistsError:
-            return await self._adopt(certificate)
-        self.context.world.observe(Kind.SECRET, body, answer=True)
-        self.context.recorder.record(
-            names.CERTIFICATE_KIND,
-            certificate.meta,
-            reason=Reason.ISSUED.value,
-            message=f"Issued certificate {issued.facts.serial} into Secret {certificate.secret_name}.",
-        )
-        return None
+        made: Made | Obstacle | None = self.signer.kept(certificate, tenant)
+        if made is None:
+            await self._keep_known(certificate, tenant, former, seen)
+            made = await self.signer.sign(certificate, tenant, stored=body)
+        if isinstance(made, Obstacle):
+            return made
+        said = f"in place of {former}, which was damaged or missing" if former else _where(certificate)
+        return await self._write(certificate, tenant, made, body, said=said)
 
     async def renew(
         self, certificate: ClientCertificate, tenant: Tenant, seen: Written, facts: CertificateFacts
     ) -> Obstacle | None:
         """Replace the certificate in the Secret by a new one; the old one is recorded first: it stays valid.
 
-        The Secret is replaced at exactly the version that was read, and only if it still holds the certificate that
-        was decided on: whoever else renewed it meanwhile has the last word.
+        Whoever else changed the Secret since it was seen has the last word: what is there now is decided on anew.
 
         Raises:
             ConflictError: somebody else is writing the same objects.
         """
-        body = await self.context.cluster.get(
-            Kind.SECRET, certificate.meta.namespace, certificate.secret_name
-        )
-        if body is None or (secret_value(body, names.TLS_CERT_KEY) or b"") != seen.certificate.encode():
-            if body is not None:
-                self.context.world.observe(Kind.SECRET, body, answer=True)
-            return Obstacle(Reason.PENDING, f"Secret {certificate.secret_name} was changed meanwhile.")
+        body = await self._unchanged(certificate, seen)
+        if body is None:
+            return None
         await self._retain(certificate, tenant, facts)
-        kept = secret_value(body, names.TLS_KEY_KEY) if _keeps_key(certificate, facts) else None
-        signed = await self._signed(certificate, tenant, Secret(kept) if kept else None)
-        if isinstance(signed, Obstacle):
-            return signed
-        authority, issued = signed
-        tenant.unreported.setdefault(certificate.meta.uid, {})[issued.facts.serial] = issued.facts.not_after
-        body = await self.context.cluster.replace(_into(body, _document(certificate, authority, issued)))
-        self.context.world.observe(Kind.SECRET, body, answer=True)
-        self.context.recorder.record(
-            names.CERTIFICATE_KIND,
-            certificate.meta,
-            reason=Reason.RENEWED.value,
-            message=f"Issued certificate {issued.facts.serial} in place of {facts.serial}.",
-        )
-        return None
+        made = await self.signer.sign(certificate, tenant, stored=body)
+        if isinstance(made, Obstacle):
+            return made
+        return await self._write(certificate, tenant, made, body, said=f"in place of {facts.serial}")
+
+    async def complete(self, certificate: ClientCertificate, seen: Written, ca_pem: str) -> Obstacle | None:
+        """Put back what is ours beside the certificate: the CA's certificate, labels, keystores.
+
+        Returns why the keystores cannot be made; the rest is put back all the same.
+        """
+        body = await self._unchanged(certificate, seen)
+        if body is None:
+            return None
+        pem = plain_pem(value_of(body, names.TLS_CERT_KEY))
+        key = Secret(value_of(body, names.TLS_KEY_KEY)) if certificate.request is None else None
+        keystores = await self._keystores(certificate, pem, ca_pem, key, body)
+        obstacle = keystores if isinstance(keystores, Obstacle) else None
+        if isinstance(keystores, Obstacle):
+            keystores = NO_KEYSTORES
+        document = document_of(certificate, pem, ca_pem, key=key, keystores=keystores)
+        # The certificate is not new: what it was issued for stays as it is, so that a change of the spec is seen.
+        document["metadata"]["annotations"].pop(names.ISSUED_FOR_ANNOTATION)
+        refused = await self._replace(certificate, into(body, document, keystores))
+        if obstacle is not None:
+            now = written_of(self.context.world, certificate)
+            self.keystores.refused(certificate, now if now is not None else seen, obstacle)
+        return refused
+
+    async def remember(self, certificate: ClientCertificate, tenant: Tenant, serial: str) -> None:
+        """Record a certificate whose Secret is gone before a new one replaces it: it is still valid."""
+        now = self.context.now().replace(microsecond=0)
+        record = known(tenant, certificate, serial, now=now)
+        if record is not None:
+            await self.authorities.ledgers.record(tenant, [record])
+
+    async def _keep_known(
+        self, certificate: ClientCertificate, tenant: Tenant, former: str, seen: Written | None
+    ) -> None:
+        """Record every certificate that is about to leave this object while it is valid."""
+        if former:
+            await self.remember(certificate, tenant, former)
+        if seen is None or not self.signer.signed_by_us(tenant, seen.certificate):
+            return
+        try:
+            facts = read_certificate(seen.certificate)
+        except PkiError:
+            return
+        await self._retain(certificate, tenant, facts)
 
     async def _retain(self, certificate: ClientCertificate, tenant: Tenant, facts: CertificateFacts) -> None:
         """Record a certificate that leaves its Secret while still valid, so that revoking and deleting cover it."""
@@ -141,129 +149,117 @@ class Issuer:
         )
         await self.authorities.ledgers.record(tenant, [record])
 
-    async def _signed(
-        self, certificate: ClientCertificate, tenant: Tenant, key: Secret | None
-    ) -> tuple[Authority, Issued] | Obstacle:
-        """Sign with the CA that signs now; ``key``: the one to keep."""
-        try:
-            wanted = names_of(certificate)  # before an index is used up for what can never be signed
-            authority, serial = await self.authorities.allot(tenant)
-            url = self._list_of(tenant, authority)
-            return authority, await self._sign(certificate, wanted, authority, serial, key, url)
-        except AuthorityUnusableError as error:
-            return Obstacle(Reason.CA_MISSING, str(error))
-        except PkiError as error:
-            return Obstacle(Reason(error.reason.value), str(error))
-
-    async def remember(self, certificate: ClientCertificate, tenant: Tenant, serial: str) -> None:
-        """Record a certificate whose Secret is gone before a new one replaces it: it is still valid."""
-        now = self.context.now().replace(microsecond=0)
-        record = known(tenant, certificate, serial, now=now)
-        if record is not None:
-            await self.authorities.ledgers.record(tenant, [record])
-
-    def _is_there(self, certificate: ClientCertificate) -> bool:
-        secrets = self.context.world.written[Kind.SECRET]
-        return secrets.get(certificate.meta.namespace, certificate.secret_name) is not None
-
-    def _list_of(self, tenant: Tenant, authority: Authority) -> str:
-        """Return the URL of the list of a CA, for what is issued now: another URL is no reason to issue anew."""
-        own = (one.generation for one in tenant.generations if one.authority.digest == authority.digest)
-        return self.context.settings.crl_url_of(tenant.namespace, next(own))
-
-    async def _sign(  # noqa: PLR0913, PLR0917 - what one certificate is made of
-        self,
-        certificate: ClientCertificate,
-        wanted: _Names,
-        authority: Authority,
-        serial: int,
-        key: Secret | None,
-        crl_url: str,
-    ) -> Issued:
-        """Sign; a new RSA key takes its time and is made off the event loop."""
-        subject, alternative_names = wanted
-        sign = partial(
-            issue_client,
-            authority,
-            subject=subject,
-            sans=alternative_names,
-            key=_kind_of_key(certificate) if key is None else key,
-            validity=certificate.validity,
-            serial=serial,
-            now=self.context.now(),
-            crl_url=crl_url,
+    async def _write(
+        self, certificate: ClientCertificate, tenant: Tenant, made: Made, body: Body | None, *, said: str
+    ) -> Obstacle | None:
+        """Write what was made: as a new object, or in the place of one at exactly the version that was read."""
+        keystores = await self._keystores(certificate, made.pem, made.ca_pem, made.key, body)
+        if isinstance(keystores, Obstacle):
+            keystores = (
+                NO_KEYSTORES  # the certificate does not wait for them; what is wrong is reported afterwards
+            )
+        document = document_of(
+            certificate,
+            made.pem,
+            made.ca_pem,
+            key=made.key,
+            keystores=keystores,
+            renewed_for=granted(certificate, now=self.context.now()),
         )
-        if key is None and certificate.algorithm is RequestedAlgorithm.RSA:
-            return await asyncio.to_thread(sign)
-        return sign()
+        present = self.context.world.certificates.get(*certificate.meta.key)
+        if present is None or present.meta.uid != certificate.meta.uid:
+            return None
+        # From here on it may exist: an object that goes before its status names it still revokes it (G3).
+        tenant.unreported.setdefault(certificate.meta.uid, {})[made.facts.serial] = made.facts.not_after
+        if body is not None:
+            refused = await self._replace(certificate, into(body, document, keystores))
+            if refused is not None:
+                return refused
+        else:
+            try:
+                answer = await self.context.cluster.create(document)
+            except AlreadyExistsError:
+                return await self._adopt(certificate)
+            self.context.world.observe(place_of(certificate)[0], answer, answer=True)
+        self.context.recorder.record(
+            names.CERTIFICATE_KIND,
+            certificate.meta,
+            reason=(Reason.ISSUED if body is None else Reason.RENEWED).value,
+            message=f"Issued certificate {made.facts.serial} {said}.",
+        )
+        return None
+
+    async def _keystores(
+        self, certificate: ClientCertificate, pem: str, ca_pem: str, key: Secret | None, body: Body | None
+    ) -> Keystores | Obstacle:
+        if key is None or not certificate.keystore.wanted:
+            return Keystores()
+        return await self.keystores.make(certificate, Content(pem, key, (ca_pem,)), body)
+
+    async def _replace(self, certificate: ClientCertificate, body: Body) -> Obstacle | None:
+        kind, name = place_of(certificate)
+        try:
+            answer = await self.context.cluster.replace(body)
+        except RejectedError as error:
+            return Obstacle(
+                Reason.INVALID_SECRET,
+                f"{kind.kind} {name} cannot be written: {error} If it is marked as immutable, delete it: it is made "
+                "anew.",
+            )
+        self.context.world.observe(kind, answer, answer=True)
+        return None
+
+    async def _unchanged(self, certificate: ClientCertificate, seen: Written) -> Body | None:
+        """Return an object if it is still as it was seen; otherwise what is there now is taken in."""
+        kind, name = place_of(certificate)
+        world = self.context.world
+        body = await self.context.cluster.get(kind, certificate.meta.namespace, name)
+        if body is None:
+            world.written[kind].drop(certificate.meta.namespace, name, seen.version)
+            return None
+        if int(body["metadata"]["resourceVersion"]) == seen.version:
+            return body
+        world.observe(kind, body, answer=True)
+        return None
 
     async def _adopt(self, certificate: ClientCertificate) -> Obstacle | None:
-        """Look at a Secret of our name that was there already: ours after a crash, or somebody else's."""
-        body = await self.context.cluster.get(
-            Kind.SECRET, certificate.meta.namespace, certificate.secret_name
-        )
+        """Look at an object of our name that was there already: ours after a crash, or somebody else's."""
+        kind, name = place_of(certificate)
+        body = await self.context.cluster.get(kind, certificate.meta.namespace, name)
         if body is None:
             return None
         owners = {owner.get("uid") for owner in body["metadata"].get("ownerReferences") or ()}
         if certificate.meta.uid not in owners:
             return conflict(certificate)
-        self.context.world.observe(Kind.SECRET, body, answer=True)
+        self.context.world.observe(kind, body, answer=True)
         return None
 
 
-_Names: TypeAlias = tuple[Subject, SubjectAltNames]
-
-
-def _kind_of_key(certificate: ClientCertificate) -> KeySpec:
-    return KeySpec(KeyAlgorithm(certificate.algorithm.value), certificate.key_size)
-
-
-def _document(certificate: ClientCertificate, authority: Authority, issued: Issued) -> Document:
-    """Return the Secret of a certificate."""
-    meta = metadata(
-        certificate.meta.namespace,
-        certificate.secret_name,
-        role=CERTIFICATE_ROLE,
-        owner=certificate_owner(certificate.meta.name, certificate.meta.uid),
-    )
-    meta["annotations"] = {names.ISSUED_FOR_ANNOTATION: issued_for(certificate)}
-    return secret(
-        meta,
-        {
-            names.TLS_CERT_KEY: issued.certificate_pem,
-            names.TLS_KEY_KEY: issued.key_pem,
-            names.CA_KEY: authority.certificate_pem,
-        },
-    )
-
-
-def _into(body: Body, document: Document) -> Body:
-    """Return a Secret as it was read with what is ours replaced; what others added to it stays."""
-    meta = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    for part in ("labels", "annotations"):
-        meta[part] = {**(meta.get(part) or {}), **document["metadata"][part]}
-    return {**body, "metadata": meta, "data": {**(body.get("data") or {}), **document["data"]}}
-
-
-def _keeps_key(certificate: ClientCertificate, facts: CertificateFacts) -> bool:
-    """Say whether a renewal keeps the key: it is asked for, and the key is still of the kind that is asked for."""
-    wanted = f"{certificate.algorithm.value}-{certificate.key_size}"
-    return certificate.rotation_policy is RotationPolicy.NEVER and facts.public_key == wanted
+def _where(certificate: ClientCertificate) -> str:
+    if certificate.request is not None:
+        return "for the request; it is in the status"
+    return f"into Secret {certificate.secret_name}"
 
 
 def _was_in_conflict(certificate: ClientCertificate) -> bool:
     """Say whether the Secret's name was taken when we looked last: then look before using up another index."""
     return any(
         condition.get("type") == ConditionType.ISSUED.value
-        and condition.get("reason") == Reason.SECRET_CONFLICT.value
+        and condition.get("reason") in (Reason.SECRET_CONFLICT.value, Reason.CONFIG_CONFLICT.value)
         for condition in conditions_of(certificate.status)
     )
 
 
 def conflict(certificate: ClientCertificate) -> Obstacle:
-    """Return the refusal to touch a Secret that is not the object's own."""
+    """Return the refusal to touch an object that is not the certificate's own."""
+    kind, name = place_of(certificate)
+    if kind is Kind.CONFIG_MAP:
+        return Obstacle(
+            Reason.CONFIG_CONFLICT,
+            f"ConfigMap {name} exists and does not belong to this object: it is left alone. Delete it.",
+        )
     return Obstacle(
         Reason.SECRET_CONFLICT,
-        f"Secret {certificate.secret_name} exists and does not belong to this object: it is left alone. Choose "
-        "another spec.secretName in a new object, or delete the Secret.",
+        f"Secret {name} exists and does not belong to this object: it is left alone. Choose another "
+        "spec.secretName in a new object, or delete the Secret.",
     )

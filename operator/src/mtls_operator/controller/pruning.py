@@ -8,12 +8,11 @@ from typing import Final
 
 import structlog
 
-from mtls_operator.cluster import Kind
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.seen_certificates import facts_of
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.plan.authority import CERTIFICATE_ROLE
 from mtls_operator.plan.pruning import SteadyClock, ended
 
 _log = structlog.get_logger(__name__)
@@ -62,8 +61,8 @@ class Pruning:
             str(certificate.status.get("serialNumber"))
             for certificate in world.certificates.of(tenant.namespace).values()
         }
-        for secret in world.written[Kind.SECRET].of(tenant.namespace).values():
-            facts = facts_of(secret.certificate) if secret.role == CERTIFICATE_ROLE else None
+        for written in issued_in(world, tenant.namespace):
+            facts = facts_of(written.certificate)
             if facts is not None:
                 held.add(facts.serial)
         return held

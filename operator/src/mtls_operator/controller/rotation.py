@@ -16,10 +16,11 @@ from mtls_operator.cluster import Kind
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.seen_certificates import facts_of
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken
-from mtls_operator.plan.authority import CERTIFICATE_ROLE, Phase
+from mtls_operator.plan.authority import Phase
 from mtls_operator.plan.rotation import (
     Confirmations,
     Move,
@@ -83,7 +84,7 @@ class Rotation:
         world = self.context.world
         found: dict[str, frozenset[str] | None] = {}
         for name, host in world.hosts.of(tenant.namespace).items():
-            if isinstance(host, Host) and (not host.managed_ca or host.meta.deleting):
+            if isinstance(host, Host) and (not host.client_cas.managed or host.meta.deleting):
                 continue
             written = world.written[Kind.CONFIG_MAP].get(tenant.namespace, names.host_config(name))
             if written is not None:
@@ -101,8 +102,8 @@ class Rotation:
             serial, end = certificate.status.get("serialNumber"), certificate.status.get("notAfter")
             if serial and end:
                 held[str(serial)] = parse_timestamp(str(end))
-        for secret in world.written[Kind.SECRET].of(tenant.namespace).values():
-            facts = facts_of(secret.certificate) if secret.role == CERTIFICATE_ROLE else None
+        for written in issued_in(world, tenant.namespace):
+            facts = facts_of(written.certificate)
             if facts is not None:
                 held[facts.serial] = facts.not_after
         return held

@@ -42,6 +42,7 @@ class RuleReconciler:
             previous=previous,
             hosts=self._on_hosts(rule),
             missing=missing,
+            lists=world.lists_of(namespace),
             now=self.context.now(),
         )
         status = status_of(view)

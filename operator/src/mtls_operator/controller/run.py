@@ -13,7 +13,9 @@ from typing import Any
 import kopf
 import structlog
 
-from mtls_operator.cluster import KubernetesCluster, UnavailableError, connect
+from mtls_operator.api import names
+from mtls_operator.cluster import Kind, KubernetesCluster, UnavailableError, connect
+from mtls_operator.cluster.labelled import LabelledWatch
 from mtls_operator.cluster.named import NamedWatches, Target
 from mtls_operator.cluster.proxies import ProxyStatus
 from mtls_operator.cluster.readiness import ReadinessProbe
@@ -30,6 +32,7 @@ from mtls_operator.controller.host import HostReconciler
 from mtls_operator.controller.internal import SERVER_LIFETIME, Internal
 from mtls_operator.controller.issuer import Issuer
 from mtls_operator.controller.keys import Key, Topic
+from mtls_operator.controller.keystores import KeystoreMaker
 from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.leftovers import Leftovers
 from mtls_operator.controller.lists import Lists
@@ -38,12 +41,15 @@ from mtls_operator.controller.pruning import Pruning
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
 from mtls_operator.controller.reports import Reports
+from mtls_operator.controller.requests import RevocationRequests
 from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.rule import RuleReconciler
 from mtls_operator.controller.served import ServedLists
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
+from mtls_operator.controller.trust import Trusts
 from mtls_operator.controller.unchecked import Unchecked
+from mtls_operator.controller.views import Views
 from mtls_operator.controller.workers import Reconcile, Workers, interval_of
 from mtls_operator.controller.world import World
 from mtls_operator.push import DiscoveryServer, Report, ServerCredentials
@@ -68,6 +74,8 @@ class Operator:
     workers: Workers
     metrics: Metrics
     watches: NamedWatches
+    lists: LabelledWatch
+    passwords: NamedWatches
     status_port: ProxyStatus
     internal: Internal
     served: ServedLists = field(default_factory=ServedLists)
@@ -157,15 +165,19 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
     serving = ServingCertificates(context)
 
     def on_change(target: Target) -> None:
-        _, namespace, name = target
-        serving.source_changed(namespace, name)
-        for host in context.world.hosts.of(namespace).values():
-            if getattr(host, "tls_secret_name", None) == name:
-                queue.add(keys.host(namespace, host.meta.name))
+        hosts.source_changed(target)
 
     watches = NamedWatches(cluster, on_change)
+    lists = LabelledWatch(
+        cluster, Kind.CONFIG_MAP, names.LIST_LABEL, on_seen=dispatch.list_seen, on_gone=dispatch.list_gone
+    )
+    # Before any rule is looked at: a rule whose list is not known yet would be refused.
+    await lists.load()
+    keystores = KeystoreMaker(context)
+    passwords = NamedWatches(cluster, lambda target: keystores.changed(*target[1:]))
+    keystores.watches = passwords
     status_port = ProxyStatus()
-    hosts = HostReconciler(context, authorities, serving, watches, status_port)
+    hosts = HostReconciler(context, authorities, serving, Trusts(context, own.seal), watches, status_port)
     metrics, served = Metrics(), ServedLists()
     return Operator(
         context=context,
@@ -174,27 +186,43 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
         dispatch=dispatch,
         workers=Workers(
             queue,
-            _reconcilers(context, authorities, own, hosts, served),
+            _reconcilers(context, authorities, own, hosts, keystores, served),
             metrics,
             settings.workers,
         ),
         metrics=metrics,
         watches=watches,
+        lists=lists,
+        passwords=passwords,
         status_port=status_port,
         internal=own,
         served=served,
     )
 
 
-def _reconcilers(
-    context: Context, authorities: Authorities, own: Internal, hosts: HostReconciler, served: ServedLists
+def _reconcilers(  # noqa: PLR0913, PLR0917 - everything that they are made of
+    context: Context,
+    authorities: Authorities,
+    own: Internal,
+    hosts: HostReconciler,
+    keystores: KeystoreMaker,
+    served: ServedLists,
 ) -> dict[Topic, Reconcile]:
+    clock = asyncio.get_running_loop().time
     lists = Lists(context, authorities, served)
-    leftovers = Leftovers(context, asyncio.get_running_loop().time)
-    pruning = Pruning(context, authorities.ledgers, asyncio.get_running_loop().time)
-    rotation = Rotation(context, authorities)
-    authority = AuthorityReconciler(context, authorities, own, rotation, lists, pruning)
-    certificate = CertificateReconciler(context, authorities, Issuer(context, authorities))
+    leftovers = Leftovers(context, clock)
+    authority = AuthorityReconciler(
+        context,
+        authorities,
+        own,
+        Rotation(context, authorities),
+        RevocationRequests(context, authorities),
+        lists,
+        Pruning(context, authorities.ledgers, clock),
+    )
+    certificate = CertificateReconciler(
+        context, authorities, Issuer(context, authorities, keystores), Views(context, keystores)
+    )
     rule = RuleReconciler(context, hosts)
 
     async def rules(key: Key) -> float | None:
@@ -255,6 +283,7 @@ async def run(settings: Settings) -> int:
     parts = [
         asyncio.create_task(_watch(operator, stop), name="kopf"),
         asyncio.create_task(_rotate(operator), name="rotation"),
+        asyncio.create_task(operator.lists.run(), name="lists"),
     ]
     stopping = asyncio.create_task(stop.wait(), name="signal")
     done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -322,6 +351,7 @@ async def _stop(
     """Stop in the order in which nothing is lost: no new work, Events out, streams closed, connections closed."""
     await operator.workers.stop()
     await operator.watches.close()
+    await operator.passwords.close()
     await operator.context.recorder.drain()
     await asyncio.wait(parts, timeout=_GRACE_SECONDS)
     for task in parts:

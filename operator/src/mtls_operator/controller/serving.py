@@ -14,6 +14,7 @@ from mtls_operator.api import names
 from mtls_operator.api.host import Host
 from mtls_operator.api.reason import Reason
 from mtls_operator.api.secret import Secret
+from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.cluster import AlreadyExistsError, Body, Kind
 from mtls_operator.controller.context import Context
 from mtls_operator.pki import (
@@ -30,12 +31,15 @@ from mtls_operator.pki import (
 )
 from mtls_operator.pki import Reason as PkiReason
 from mtls_operator.plan.authority import labels_of
-from mtls_operator.plan.host import Serving, Trouble
+from mtls_operator.plan.host import Serving
 from mtls_operator.plan.objects import metadata, secret, secret_value
+from mtls_operator.plan.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
 LIFETIME = timedelta(days=90)
+#: A certificate of the user's own is reported this long before its end: nobody here can renew it.
+WARNING = timedelta(days=14)
 _CA_LIFETIME = timedelta(days=3650)
 
 
@@ -76,14 +80,26 @@ class ServingCertificates:
         return serving_now, troubles
 
     def renewal(self, host: Host) -> float | None:
-        """Return in how many seconds the held certificate is due for renewal or has expired."""
+        """Return in how many seconds the held certificate is due for renewal or a warning, or has expired."""
         held = self._held.get(host.meta.uid)
         if held is None:
             return None
         left = read_certificate(held.certificate_pem).not_after - self.context.now()
         if host.tls_secret_name is None:
             left -= LIFETIME / 3
+        elif left > WARNING:
+            left -= WARNING
         return max(left.total_seconds(), 60.0)
+
+    def expiring(self, host: Host) -> str:
+        """Return the warning about a certificate of the user's own that ends soon; empty: there is none."""
+        held = self._held.get(host.meta.uid)
+        if held is None or host.tls_secret_name is None:
+            return ""
+        end, now = read_certificate(held.certificate_pem).not_after, self.context.now()
+        if not now < end <= now + WARNING:
+            return ""
+        return f"The server certificate in Secret {host.tls_secret_name} expires at {format_timestamp(end)}: renew it."
 
     async def _stored(self, host: Host) -> Serving | None:
         namespace, name = host.meta.key

@@ -13,8 +13,12 @@ from mtls_operator.api import names
 
 _LAST_PORT = 65_535
 #: The largest numbers of what is no port.
-_MOST = {"MTLS_WORKERS": 1024, "MTLS_REISSUE_SECONDS": 30 * 24 * 3600}
-_LEAST = {"MTLS_CRL_PORT": 0}
+_MOST = {
+    "MTLS_WORKERS": 1024,
+    "MTLS_REISSUE_SECONDS": 30 * 24 * 3600,
+    "MTLS_MAX_CERTIFICATES": 10_000_000,
+}
+_LEAST = {"MTLS_MAX_CERTIFICATES": 0, "MTLS_CRL_PORT": 0}
 #: Room for the path of a list behind it; what a URL in a certificate may contain is checked where it is signed.
 _CRL_URL = re.compile(r"http://[A-Za-z0-9.:\[\]-]{1,255}(/[A-Za-z0-9._~/-]{0,255})?")
 _SELECTORS = frozenset({"namespaceSelector", "podSelector"})
@@ -53,6 +57,8 @@ class Settings:
     workers: int = 16
     #: After a rotation of a CA, certificates with keys of ours are issued anew within this many seconds.
     reissue_seconds: int = 3600
+    #: As many certificates a namespace may have at a time; unset: any number. The Namespace's annotation goes first.
+    max_certificates: int | None = None
     #: ``json`` or ``console``.
     log_format: str = "json"
     #: ``debug``, ``info``, ``warning`` or ``error``.
@@ -95,7 +101,7 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         text = environ.get(variable)
         if text is None or not text.strip():
             continue
-        if isinstance(entry.default, int):
+        if entry.default is None or isinstance(entry.default, int):
             read.values[entry.name] = _number(variable, text)
         elif isinstance(entry.default, tuple):
             read.values[entry.name] = _peers(variable, text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from mtls_operator.api import names
 from mtls_operator.api.certificate import ClientCertificate, asks_for_revocation, parse_certificate
@@ -16,13 +16,20 @@ from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.host import Host, parse_host
 from mtls_operator.api.meta import Meta, parse_meta
 from mtls_operator.api.rule import Rule
+from mtls_operator.api.secret import Secret
 from mtls_operator.cluster import Kind
 from mtls_operator.envoy import epoch_of
 from mtls_operator.inject import has_sidecar
+from mtls_operator.pki import is_pair
+from mtls_operator.plan.authority import CERTIFICATE_ROLE
 from mtls_operator.plan.hostrules import BrokenRule
+from mtls_operator.plan.lists import Lists, list_name, list_of
 from mtls_operator.plan.objects import content_of, secret_value
+from mtls_operator.plan.policy import POLICY_ANNOTATION
+from mtls_operator.plan.quota import QUOTA_ANNOTATION
 from mtls_operator.plan.reading import read_rule
 from mtls_operator.plan.rollout import Pod
+from mtls_operator.rules import BrokenList, NamedList
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,10 @@ class Written:
     """An object that we write, as it was last seen.
 
     ``content`` are digests of its parts; ``epoch`` and ``text`` are set for the generated scripts and for the
-    last good rules; ``certificate`` is the public ``tls.crt`` of a Secret, ``issued_for`` the digest of what it was
-    issued for. ``tenant`` is the life of a namespace (name, UID) that its labels name.
+    last good rules; ``certificate`` is the public ``tls.crt`` of a Secret or of what was issued for a request,
+    ``issued_for`` the digest of what it was issued for, ``renewed_for`` the wish for a renewal that was granted last,
+    ``keystore`` the mark of its keystores. ``has_key`` says that the private key of this certificate is there.
+    ``tenant`` is the life of a namespace (name, UID) that its labels name.
     """
 
     kind: Kind
@@ -58,19 +67,28 @@ class Written:
     text: str = ""
     script: str = ""
     issued_for: str = ""
+    keystore: str = ""
+    renewed_for: str = ""
     tenant: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace: its UID changes when it is deleted and made again."""
+    """A namespace: its UID changes when it is deleted and made again.
+
+    ``policy`` and ``maximum`` are its annotations about what may be issued; None: it has none.
+    """
 
     name: str
     uid: str
     ending: bool
+    policy: str | None = None
+    maximum: str | None = None
 
 
 V = TypeVar("V")
+#: What a certificate can be kept in.
+_OWNED: Final = (Kind.SECRET, Kind.CONFIG_MAP)
 
 
 @dataclass(slots=True)
@@ -127,6 +145,7 @@ class World:
         self.hosts: Shelf[Host | Broken] = Shelf()
         self.certificates: Shelf[ClientCertificate | Broken] = Shelf()
         self.rules: Shelf[Rule | BrokenRule] = Shelf()
+        self.lists: dict[str, dict[str, NamedList | BrokenList]] = defaultdict(dict)
         self.rule_statuses: dict[tuple[str, str], Mapping[str, Any]] = {}
         self.pods: Shelf[Pod] = Shelf()
         self.written: dict[Kind, Shelf[Written]] = {
@@ -134,12 +153,33 @@ class World:
             Kind.CONFIG_MAP: Shelf(),
             Kind.NETWORK_POLICY: Shelf(),
         }
-        self._owned: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        self._owned: dict[str, set[tuple[Kind, str, str]]] = defaultdict(set)
 
     def namespace_uid(self, namespace: str) -> str | None:
         """Return the UID of a namespace that exists and is not ending."""
         seen = self.namespaces.get("", namespace)
         return None if seen is None or seen.ending else seen.uid
+
+    def lists_of(self, namespace: str) -> Lists:
+        """Return the named lists of a namespace by the names that rules use."""
+        return {list_name(name): value for name, value in self.lists.get(namespace, {}).items()}
+
+    def observe_list(self, body: Mapping[str, Any]) -> bool:
+        """Take in a ConfigMap that holds a named list; return whether it holds anything else than before.
+
+        Their events come in order, from one watch: the last one counts.
+        """
+        namespace, name, _ = _identity(body)
+        of_namespace = self.lists[namespace]
+        before, of_namespace[name] = of_namespace.get(name), list_of(body)
+        return of_namespace[name] != before
+
+    def forget_list(self, namespace: str, name: str) -> None:
+        """Take in that a ConfigMap is gone, or is no named list any more."""
+        of_namespace = self.lists.get(namespace, {})
+        of_namespace.pop(name, None)
+        if not of_namespace:
+            self.lists.pop(namespace, None)
 
     def observe(self, kind: Kind, body: Mapping[str, Any], *, answer: bool = False) -> None:
         """Take in an object as it was read or watched, or as the ``answer`` to a write of ours."""
@@ -151,23 +191,25 @@ class World:
             return
         before, value = shelf.get(namespace, name), _parse(kind, body)
         shelf.put(namespace, name, version, value)
-        if kind is Kind.SECRET:
-            self._disown((namespace, name), before)
+        if kind in _OWNED:
+            self._disown((kind, namespace, name), before)
             for uid in value.owners:
-                self._owned[uid].add((namespace, name))
+                self._owned[uid].add((kind, namespace, name))
         if kind is Kind.RULE:
             self.rule_statuses[namespace, name] = body.get("status") or {}
 
-    def listed(self, kind: Kind, body: Mapping[str, Any]) -> None:
-        """Take in an object of a complete list: it counts even if it is older than what was seen.
+    def listed(self, kind: Kind, body: Mapping[str, Any]) -> bool:
+        """Take in an object of a complete list: it counts even if it is older than what was seen; return whether it is.
 
         A cluster that was restored from a backup goes back in its versions.
         """
         namespace, name, version = _identity(body)
         shelf = self._shelf(kind)
-        if shelf.versions.get((namespace, name), -1) > version:
-            shelf.versions.pop((namespace, name))
-            self.observe(kind, body)
+        if shelf.versions.get((namespace, name), -1) <= version:
+            return False
+        shelf.versions.pop((namespace, name))
+        self.observe(kind, body)
+        return True
 
     def is_answer(self, kind: Kind, body: Mapping[str, Any]) -> bool:
         """Say whether an object is just what a write of ours was answered with: nothing new to anybody."""
@@ -192,18 +234,19 @@ class World:
             return
         if kind is Kind.RULE:
             self.rule_statuses.pop((namespace, name), None)
-        elif kind is Kind.SECRET:
-            self._disown((namespace, name), before)
+        elif kind in _OWNED:
+            self._disown((kind, namespace, name), before)
 
-    def secrets_of(self, owner_uid: str) -> Iterator[Written]:
-        """Return the Secrets of an owner, without a look at those of the others."""
-        for namespace, name in sorted(self._owned.get(owner_uid, ())):
-            secret = self.written[Kind.SECRET].get(namespace, name)
-            if secret is not None:
-                yield secret
+    def owned_by(self, owner_uid: str) -> Iterator[Written]:
+        """Return the Secrets and ConfigMaps of an owner, without a look at those of the others."""
+        places = sorted(self._owned.get(owner_uid, ()), key=lambda place: (place[0].kind, *place[1:]))
+        for kind, namespace, name in places:
+            written = self.written[kind].get(namespace, name)
+            if written is not None and owner_uid in written.owners:
+                yield written
 
-    def _disown(self, place: tuple[str, str], secret: Written | None) -> None:
-        for uid in secret.owners if secret is not None else ():
+    def _disown(self, place: tuple[Kind, str, str], before: Written | None) -> None:
+        for uid in before.owners if before is not None else ():
             self._owned[uid].discard(place)
             if not self._owned[uid]:
                 del self._owned[uid]
@@ -222,7 +265,14 @@ def _parse(kind: Kind, body: Mapping[str, Any]) -> Any:
 
 def _namespace(body: Mapping[str, Any]) -> Namespace:
     metadata = body["metadata"]
-    return Namespace(metadata["name"], metadata["uid"], bool(metadata.get("deletionTimestamp")))
+    annotations = metadata.get("annotations") or {}
+    return Namespace(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        ending=bool(metadata.get("deletionTimestamp")),
+        policy=annotations.get(POLICY_ANNOTATION),
+        maximum=annotations.get(QUOTA_ANNOTATION),
+    )
 
 
 def _identity(body: Mapping[str, Any]) -> tuple[str, str, int]:
@@ -275,9 +325,13 @@ def _written(kind: Kind, body: Mapping[str, Any]) -> Written:
     metadata = body["metadata"]
     namespace, name, version = _identity(body)
     data = body.get("data") or {}
+    role = (metadata.get("labels") or {}).get(names.ROLE_LABEL, "")
+    annotations = metadata.get("annotations") or {}
     certificate, epoch, text, script = "", None, "", ""
     if kind is Kind.SECRET:
         certificate = (secret_value(body, names.TLS_CERT_KEY) or b"").decode("ascii", "replace")
+    elif kind is Kind.CONFIG_MAP and role == CERTIFICATE_ROLE:
+        certificate = str(data.get(names.TLS_CERT_KEY) or "")
     elif kind is Kind.CONFIG_MAP:
         text = str(data.get(names.LAST_GOOD_KEY) or "")
         script = str(data.get(names.RULES_KEY) or "")
@@ -288,14 +342,22 @@ def _written(kind: Kind, body: Mapping[str, Any]) -> Written:
         name=name,
         uid=metadata["uid"],
         version=version,
-        role=(metadata.get("labels") or {}).get(names.ROLE_LABEL, ""),
+        role=role,
         owners=frozenset(owner.get("uid", "") for owner in metadata.get("ownerReferences") or ()),
         content=content_of(body),
         certificate=certificate,
-        has_key=bool(data.get(names.TLS_KEY_KEY)),
+        has_key=kind is Kind.SECRET and _has_key(body, certificate),
         epoch=epoch,
         text=text,
         script=script,
+        issued_for=str(annotations.get(names.ISSUED_FOR_ANNOTATION) or ""),
+        keystore=str(annotations.get(names.KEYSTORE_ANNOTATION) or ""),
+        renewed_for=str(annotations.get(names.RENEWED_FOR_ANNOTATION) or ""),
         tenant=tenant_of(body),
-        issued_for=str((metadata.get("annotations") or {}).get(names.ISSUED_FOR_ANNOTATION) or ""),
     )
+
+
+def _has_key(body: Mapping[str, Any], certificate: str) -> bool:
+    """Look at the private key in a Secret once; nothing of it is kept (G5)."""
+    key = secret_value(body, names.TLS_KEY_KEY)
+    return bool(key) and is_pair(certificate, Secret(key or b""))

@@ -1,7 +1,8 @@
 """What one proxy is configured for, and where its files and sockets are.
 
 ``ProxyConfig`` is the neutral model: everything that can differ between two hosts and still needs Envoy's own
-configuration. Host names, rules, issuers and revocations are not here: they live in the pushed scripts.
+configuration. Host names, rules, issuers, revocations and what the application is told about a certificate are not
+here: they live in the pushed scripts.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ class ProxyConfig:
     protocol: Protocol
     min_tls: MinTls
     max_connection_age: int
-    forward_xfcc: bool
     discovery_host: str
     discovery_port: int
     discovery_server_name: str

@@ -35,7 +35,7 @@ def connection_manager(config: ProxyConfig, placement: Placement) -> Json:
             "http_filters": http_filters(config, placement),
             "early_header_mutation_extensions": [strip_early()],
             **_normalisation(),
-            **_client(config),
+            **_client(),
             **_bounds(config),
         },
     )
@@ -52,14 +52,12 @@ def _normalisation() -> Json:
     }
 
 
-def _client(config: ProxyConfig) -> Json:
-    """Return what the application learns about the client: the connection's facts, not the client's word."""
-    sanitise: Json = {"forward_client_cert_details": "SANITIZE"}
-    if config.forward_xfcc:
-        sanitise = {
-            "forward_client_cert_details": "SANITIZE_SET",
-            "set_current_client_cert_details": {"subject": True, "dns": True, "uri": True},
-        }
+def _client() -> Json:
+    """Return what the application learns about the client: the connection's facts, not the client's word.
+
+    The certificate's header is set for every certificate, a foreign or revoked one too. The rules script takes it
+    away where it is not deserved or not wanted, which is thereby in force at once and needs no other listener.
+    """
     return {
         # The peer's address is appended to x-forwarded-for, and x-forwarded-proto is ours.
         "use_remote_address": True,
@@ -67,7 +65,8 @@ def _client(config: ProxyConfig) -> Json:
         # The id that a refusal names and the log has is ours: nobody outside can choose it, or take another's.
         "generate_request_id": True,
         "preserve_external_request_id": False,
-        **sanitise,
+        "forward_client_cert_details": "SANITIZE_SET",
+        "set_current_client_cert_details": {"subject": True, "dns": True, "uri": True},
     }
 
 

@@ -8,21 +8,28 @@ nothing of the language.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from mtls_operator.api import names
 from mtls_operator.envoy.config import IN_POD
+from mtls_operator.envoy.imported import SerialSet, Unlisted, imported_lists
 from mtls_operator.envoy.lua_text import lua_bool, lua_list, lua_string, lua_table
 from mtls_operator.envoy.script import COMPILED, ScriptError, assemble, call
+from mtls_operator.envoy.sharing import Shared
 
 Action = Literal["block", "log", "skip"]
+#: Families of headers that tell the application about the certificate; the names that forward.lua knows.
+Forwarded = Literal["xfcc", "rfc9440", "cloudflare"]
 
 DEFAULT_STATUS: Final = 403
 DEFAULT_CONTENT_TYPE: Final = "application/json"
 _STATUS: Final = range(400, 500)
 _ACTIONS: Final = frozenset({"block", "log", "skip"})
+_FORWARDED: Final[tuple[Forwarded, ...]] = get_args(Forwarded)
+#: What rules.lua takes, in its order: locals of the script.
+_ARGUMENTS: Final = ("config", "rules_for", "facts_of", "paths", "answer", "record", "forward", "own")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 #: A header value without line ends or other control characters (RFC 9110, 5.5).
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]+")
@@ -32,17 +39,19 @@ _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]+")
 class IssuerTrust:
     """A CA certificate that issues client certificates for a host.
 
-    ``digest``: SHA-256 of the DER, 64 lower-case hex digits. ``listed``: a revocation list of it must exist
-    (a managed CA); without one its certificates are of unknown state and refused.
+    ``digest``: SHA-256 of the DER, 64 lower-case hex digits. ``listed``: a managed CA, whose revocations must be in
+    the namespace's revocation script; without them its certificates are of unknown state and refused. ``imported``:
+    what is known of the revocations of a CA that its users brought; None: it has no lists.
     """
 
     digest: str
     listed: bool
+    imported: SerialSet | Unlisted | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RuleScript:
-    """A compiled rule: Lua ``expression`` over ``f``, ``rt`` and ``K`` (its ``constants``, Lua expressions).
+    """A compiled rule: Lua ``expression`` over ``f``, ``rt`` and ``K`` (its ``constants``, expressions over ``rt``).
 
     ``status``, ``content_type`` and ``body`` are the answer of a Block. Without a body it is the default answer, in the
     form that the client accepts; without a content type a body is JSON.
@@ -70,28 +79,34 @@ def rules_script(  # noqa: PLR0913 - keyword-only, and each is a part of the tex
     issuers: Sequence[IssuerTrust],
     rules: Sequence[RuleScript],
     reads_certificate: bool,
-    forward_xfcc: bool,
+    forward: Collection[Forwarded],
     runtime: str,
     mounted: str = IN_POD.rules_file,
 ) -> str:
     """Return the rules script of a host.
 
     ``rules`` are in the order of evaluation. ``reads_certificate``: some rule reads a certificate field, so a
-    presented certificate of unknown state is refused. ``runtime``: Lua text that returns the table ``rt``.
+    presented certificate of unknown state is refused. ``forward``: what the application is told about a good
+    certificate. ``runtime``: Lua text that returns the table ``rt``.
 
     Raises:
-        ScriptError: a digest, status, content type or epoch is not one.
+        ScriptError: a digest, status, content type, epoch or family of headers is not one.
     """
-    certificate = call("certificate", call("sha1"))
     body = "\n".join(
         [
             f"local rt = (function()\n{COMPILED}\n{runtime.rstrip()}\nend)()",
-            f"local config = {_config(hostnames, issuers, reads_certificate, forward_xfcc)}",
-            f"local rules = {lua_list(_rule(rule) for rule in rules)}",
+            f"local config = {_config(hostnames, issuers, reads_certificate)}",
+            *_rules(rules),
             f"local rules_for = {call('candidates', 'rules')}",
-            f"local facts_of = {call('facts', call('address'), call('collections'), certificate)}",
+            f"local certificates, sha256 = {call('certificate', call('sha1'))}, {call('sha256')}",
+            f"local facts_of = {call('facts', call('address'), call('collections'), 'certificates')}",
             f"local answer, record = {call('answer')}, {call('record', str(epoch))}",
-            f"local decide = {call('rules', 'config', 'rules_for', 'facts_of', call('path'), 'answer', 'record')}",
+            f"local wanted = {_wanted(forward)}",
+            f"local forward = {call('forward', 'wanted', 'config.issuers', 'certificates', 'sha256')}",
+            *imported_lists({issuer.digest: issuer.imported for issuer in issuers if not issuer.listed}),
+            f"local own = {call('own', 'imported', 'certificates', 'sha256')}",
+            f"local paths = {call('path')}",
+            f"local decide = {call('rules', *_ARGUMENTS)}",
         ]
     )
     return assemble(names.RULES_FILTER, epoch=epoch, mounted=mounted, body=body)
@@ -101,7 +116,6 @@ def _config(
     hostnames: Sequence[str],
     issuers: Sequence[IssuerTrust],
     reads_certificate: bool,  # noqa: FBT001 - private, passed on as it came
-    forward_xfcc: bool,  # noqa: FBT001 - private, passed on as it came
 ) -> str:
     lowered = {name.lower() for name in hostnames}
     wildcards = {name.removeprefix("*.") for name in lowered if name.startswith("*.")}
@@ -114,26 +128,50 @@ def _config(
             ("wildcard", _set(wildcards)),
             ("issuers", lua_table(trust.items())),
             ("reads_certificate", lua_bool(reads_certificate)),
-            ("forward_certificate", lua_bool(forward_xfcc)),
         ]
     )
+
+
+def _wanted(forward: Collection[Forwarded]) -> str:
+    for family in forward:
+        if family not in _FORWARDED:
+            raise ScriptError(f"{family} is no family of forwarded headers")
+    return lua_table((family, lua_bool(family in forward)) for family in _FORWARDED)
 
 
 def _set(members: Iterable[str]) -> str:
     return lua_table((member, "true") for member in members)
 
 
-def _rule(rule: RuleScript) -> str:
+def _rules(rules: Sequence[RuleScript]) -> list[str]:
+    """Return the statements for the rules; what they have in common comes first.
+
+    An expression is a function of its own: LuaJIT bounds constants, locals and upvalues per function. Its constants
+    are an argument, so that rules which differ in nothing else share it.
+    """
+    expressions = Shared("expressions", (_function(rule) for rule in rules), always=True)
+    constants = Shared("constants", (constant for rule in rules for constant in rule.constants))
+    texts = Shared("texts", (lua_string(rule.body) for rule in rules if rule.body is not None))
+    entries = lua_list(_rule(rule, expressions, constants, texts) for rule in rules)
+    return [expressions.table(), constants.table(), texts.table(), f"local rules = {entries}"]
+
+
+def _function(rule: RuleScript) -> str:
+    return f"function(f, K) return {rule.expression} end"
+
+
+def _rule(rule: RuleScript, expressions: Shared, constants: Shared, texts: Shared) -> str:
     if rule.action not in _ACTIONS:
         raise ScriptError(f"rule {rule.name}: {rule.action} is no action")
-    # One function per rule: LuaJIT bounds constants, locals and upvalues per function.
-    constants = ", ".join(rule.constants)
-    body = f"  local K = {{ {constants} }}\n  return function(f) return {rule.expression} end\n"
-    applies = f"(function()\n{body}end)()"
-    entries = [("name", lua_string(rule.name)), ("action", lua_string(rule.action)), ("applies", applies)]
-    entries += _guard(rule)
+    entries = [
+        ("name", lua_string(rule.name)),
+        ("action", lua_string(rule.action)),
+        ("applies", expressions(_function(rule))),
+        ("constants", f"{{ {', '.join(constants(constant) for constant in rule.constants)} }}"),
+        *_guard(rule),
+    ]
     if rule.action == "block":
-        entries += _answer(rule)
+        entries += _answer(rule, texts)
     return lua_table(entries)
 
 
@@ -146,7 +184,7 @@ def _guard(rule: RuleScript) -> list[tuple[str, str]]:
     return entries
 
 
-def _answer(rule: RuleScript) -> list[tuple[str, str]]:
+def _answer(rule: RuleScript, texts: Shared) -> list[tuple[str, str]]:
     status = DEFAULT_STATUS if rule.status is None else rule.status
     if status not in _STATUS:
         raise ScriptError(f"rule {rule.name}: a Block answers with 400 to 499, not with {status}")
@@ -158,7 +196,7 @@ def _answer(rule: RuleScript) -> list[tuple[str, str]]:
     content_type = DEFAULT_CONTENT_TYPE if rule.content_type is None else rule.content_type
     if not _HEADER_VALUE.fullmatch(content_type):
         raise ScriptError(f"rule {rule.name}: the content type is not a header value")
-    own = [("body", lua_string(rule.body)), ("content_type", lua_string(content_type))]
+    own = [("body", texts(lua_string(rule.body))), ("content_type", lua_string(content_type))]
     return [*entries, ("own", lua_table(own))]
 
 

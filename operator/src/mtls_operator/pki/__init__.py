@@ -10,7 +10,7 @@ from __future__ import annotations
 from mtls_operator.pki.alternative_names import SubjectAltNames
 from mtls_operator.pki.authority import Authority, load_authority, new_authority
 from mtls_operator.pki.bundle import MAX_CERTIFICATES, Bundle, RefusedCa, describe_ca, read_bundle
-from mtls_operator.pki.certificate import CertificateFacts, read_certificate
+from mtls_operator.pki.certificate import CertificateFacts, plain_pem, read_certificate
 from mtls_operator.pki.client import Judged, judge_client
 from mtls_operator.pki.crl import CrlEntry, CrlFacts, read_crl, sign_crl
 from mtls_operator.pki.crl_forms import CrlForms, crl_forms, fresh_for
@@ -33,6 +33,7 @@ from mtls_operator.pki.keystore import (
     Content,
     Profile,
     combined_pem,
+    is_password,
     keystore_holds,
     make_password,
     pkcs12_of,
@@ -47,6 +48,7 @@ from mtls_operator.pki.leaf import (
     issue_server,
 )
 from mtls_operator.pki.lineage import is_issued_by, is_signed_by
+from mtls_operator.pki.pair import is_pair, key_digest_of, kind_of_key
 from mtls_operator.pki.request import MAX_REQUEST_BYTES, Request, names_of, read_request
 from mtls_operator.pki.revocation import (
     BITMAP_LIMIT,
@@ -129,6 +131,8 @@ __all__ = [
     "indices_in",
     "is_hostname",
     "is_issued_by",
+    "is_pair",
+    "is_password",
     "is_signed_by",
     "is_wildcard",
     "issue_client",
@@ -137,8 +141,10 @@ __all__ = [
     "issue_internal_server",
     "issue_server",
     "judge_client",
+    "key_digest_of",
     "key_to_pem",
     "keystore_holds",
+    "kind_of_key",
     "load_authority",
     "load_issuing_authority",
     "load_key",
@@ -149,6 +155,7 @@ __all__ = [
     "new_authority",
     "parse_serial",
     "pkcs12_of",
+    "plain_pem",
     "random_serial",
     "read_bundle",
     "read_certificate",

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtensionOID
 
 from mtls_operator.pki.errors import Reason, refusing
@@ -61,6 +61,13 @@ def parse_certificate(pem: bytes | str) -> x509.Certificate:
 def read_certificate(pem: bytes | str) -> CertificateFacts:
     """Return the facts of the first certificate of a PEM; raise `PkiError` if any of them cannot be read."""
     return facts_of(parse_certificate(pem))
+
+
+def plain_pem(pem: bytes | str) -> str:
+    """Return the first certificate of a PEM and nothing else, as everything issued is written; `PkiError` as above."""
+    certificate = parse_certificate(pem)
+    with refusing(Reason.INVALID_CERTIFICATE, _UNREADABLE):
+        return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def facts_of(certificate: x509.Certificate) -> CertificateFacts:

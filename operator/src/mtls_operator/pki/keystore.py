@@ -67,6 +67,15 @@ def make_password(entropy: bytes) -> Secret:
     return Secret(base64.b32encode(entropy[:_LEAST_ENTROPY]).lower())
 
 
+def is_password(password: Secret) -> bool:
+    """Say whether every program reads a password of a keystore alike."""
+    try:
+        _require_password(password)
+    except PkiError:
+        return False
+    return True
+
+
 def pkcs12_of(content: Content, *, password: Secret, name: str, profile: Profile) -> Secret:
     """Return a PKCS#12 file with the key, its certificate under a friendly name, and the chain.
 

@@ -8,18 +8,20 @@ tell (a hostname that another host has already, a Secret that is not there) is l
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mtls_operator.api import names
-from mtls_operator.api.certificate import asks_for_revocation, parse_certificate
+from mtls_operator.api.certificate import ClientCertificate, asks_for_revocation, parse_certificate
 from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.host import parse_host
+from mtls_operator.api.keystore import KeystoreProfile
 from mtls_operator.api.rule import Rule, parse_rule
 from mtls_operator.pki import PkiError
 from mtls_operator.plan.holder import names_of
 from mtls_operator.plan.hostrules import try_rule
+from mtls_operator.plan.renewal import LARGEST_PART
 from mtls_operator.rules import Expression, RuleError
 
 
@@ -45,8 +47,7 @@ def judge(
         if kind == names.RULE_KIND:
             expression = compiled(parse_rule(body))
             return Verdict(warnings=tuple(warning.message for warning in expression.warnings))
-        _CHECKS[kind](body)
-        return Verdict()
+        return Verdict(warnings=_CHECKS[kind](body))
     except (InvalidSpec, PkiError) as error:
         return Verdict(str(error))
     except RuleError as error:
@@ -105,11 +106,36 @@ def _begins_to_revoke(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return asks_for_revocation(new) and not asks_for_revocation(old)
 
 
-def _check_certificate(body: Mapping[str, Any]) -> None:
-    names_of(parse_certificate(body))
+def _check_host(body: Mapping[str, Any]) -> tuple[str, ...]:
+    parse_host(body)
+    return ()
 
 
-_CHECKS: Final[Mapping[str, Callable[[Mapping[str, Any]], object]]] = {
-    names.HOST_KIND: parse_host,
+def _check_certificate(body: Mapping[str, Any]) -> tuple[str, ...]:
+    certificate = parse_certificate(body)
+    names_of(certificate)  # reads the request, too
+    return tuple(_doubts(certificate))
+
+
+def _doubts(certificate: ClientCertificate) -> Iterator[str]:
+    """Return what is allowed and probably not what its author wants."""
+    renewal = certificate.renewal
+    if renewal.before is not None and renewal.before > certificate.validity * LARGEST_PART:
+        yield (
+            "spec.renewal.before is more than four fifths of spec.validity: each new certificate would be due at once, "
+            "so a third of the validity is used instead."
+        )
+    if certificate.request is not None and renewal.revoke_old_after is not None:
+        yield (
+            "spec.renewal.revokeOldAfter counts from a change of the spec only: a certificate for a request is not "
+            "renewed without its owner."
+        )
+    pkcs12 = certificate.keystore.pkcs12
+    if pkcs12 is not None and pkcs12.profile is KeystoreProfile.LEGACY:
+        yield "spec.keystore.pkcs12.profile Legacy is weak encryption: treat keystore.p12 as if it had none."
+
+
+_CHECKS: Final[Mapping[str, Callable[[Mapping[str, Any]], tuple[str, ...]]]] = {
+    names.HOST_KIND: _check_host,
     names.CERTIFICATE_KIND: _check_certificate,
 }

@@ -23,7 +23,7 @@ from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.pki import CertificateFacts
 from mtls_operator.plan.authority import Stored
 from mtls_operator.plan.ledger import Entry, Record, may_restore
-from mtls_operator.plan.renewal import Life, Wish, decide, fraction
+from mtls_operator.plan.renewal import Life, Wish, decide, fraction, reminders
 
 
 class MakeCondition(Protocol):
@@ -39,6 +39,7 @@ class Step(StrEnum):
     ADD_FINALIZER = "add finalizer"
     ISSUE = "issue"
     RENEW = "renew"
+    COMPLETE = "complete the contents"
     RECORD = "wait for the ledger"
     RELEASE = "remove finalizer"
     REPORT = "report"
@@ -56,11 +57,13 @@ class Obstacle:
 class CertificateView:
     """Everything that the decision rests on.
 
-    ``facts`` are those of the certificate in the Secret that carries our object's UID, ``renewal`` says when it is
-    replaced. ``former`` are the earlier certificates of the object that still count, with their ends. ``record`` is
-    the ledger's word on its serial number, ``in_force`` whether every proxy acknowledged the current list;
-    ``waiting_for`` names the proxies that did not. ``pending_records`` are records that the ledger still has to get
-    for this object.
+    ``facts`` are those of the certificate in the Secret (or, for a request, in the ConfigMap) that carries our
+    object's UID, and ``pem`` is that certificate; there are none where it is missing or damaged. ``distrusted`` says
+    that its CA counts no more. ``incomplete`` says that something else of what is ours is missing there or was edited,
+    ``contents`` why that cannot be put back, or a keystore not be made. ``renewal`` says when the certificate is
+    replaced. ``former`` are the earlier certificates of the object that still count, with their ends. ``record`` is the
+    ledger's word on its serial number, ``in_force`` whether every proxy acknowledged the current list; ``waiting_for``
+    names the proxies that did not. ``pending_records`` are records that the ledger still has to get for this object.
     """
 
     certificate: ClientCertificate
@@ -73,16 +76,26 @@ class CertificateView:
     now: datetime
     renewal: Renewal | None = None
     former: Mapping[str, datetime] = field(default_factory=dict)
+    pem: str = ""
+    distrusted: bool = False
+    incomplete: bool = False
+    contents: Obstacle | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """When a certificate is replaced, and why; ``obstacle``: why that was not possible."""
+    """When a certificate is replaced, and why; ``obstacle``: why that was not possible.
+
+    ``by_owner``: its key is not here, so that its owner does it. Then ``due`` is when the status is to be looked at
+    again, and ``reminder`` counts how often the owner was reminded by now.
+    """
 
     at: datetime
     due: datetime
     why: str
     obstacle: Obstacle | None = None
+    by_owner: bool = False
+    reminder: int = 0
 
 
 def issued_for(certificate: ClientCertificate) -> str:
@@ -98,7 +111,15 @@ def issued_for(certificate: ClientCertificate) -> str:
         certificate.algorithm.value,
         certificate.key_size,
     ]
+    if certificate.request is not None:
+        parts.append(certificate.request)
     return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
+
+
+def granted(certificate: ClientCertificate, *, now: datetime) -> str:
+    """Return the wish for a renewal that a certificate issued now grants; empty: none that is due."""
+    wished = certificate.renew_at
+    return format_timestamp(wished) if wished is not None and wished <= now else ""
 
 
 def next_renewal(  # noqa: PLR0913 - what a renewal rests on, all by keyword
@@ -106,6 +127,7 @@ def next_renewal(  # noqa: PLR0913 - what a renewal rests on, all by keyword
     facts: CertificateFacts,
     *,
     issued_for_digest: str,
+    renewed_for: str,
     signed_by: Stored | None,
     active: Stored | None,
     reissue_window: timedelta,
@@ -113,14 +135,22 @@ def next_renewal(  # noqa: PLR0913 - what a renewal rests on, all by keyword
 ) -> Renewal | None:
     """Return when and why a certificate is replaced; None: never.
 
-    ``signed_by`` is the generation of the CA that signed it. When another one signs now, all certificates are issued
-    anew within the window, each at a time of its own; at once when the old one counts no more.
+    A wish (``renew_at``) is granted once, whatever the policy: ``renewed_for`` is the last that was. ``signed_by`` is
+    the generation of the CA that signed it. When another one signs now, all certificates are issued anew within the
+    window, each at a time of its own; at once when the old one counts no more.
     """
-    if certificate.renewal.policy is RenewalPolicy.NEVER or active is None:
+    if active is None:
         return None
+    wished = certificate.renew_at
+    if wished is not None and format_timestamp(wished) == renewed_for:
+        wished = None
+    if certificate.renewal.policy is RenewalPolicy.NEVER:
+        return Renewal(wished, wished, _WISHED) if wished is not None else None
     uid = certificate.meta.uid
     life = Life(facts.not_before, facts.not_after, active.authority.facts.not_after)
-    decision = decide(life, Wish(before=certificate.renewal.before), uid=uid, revoked=False, now=now)
+    own_key = certificate.request is None
+    wish = Wish(before=certificate.renewal.before, own_key=own_key)
+    decision = decide(life, wish, uid=uid, revoked=False, now=now)
     at = decision.due or facts.not_after
     due, why = decision.look_again or facts.not_after, "it comes to its end"
     if signed_by is not None and signed_by.generation < active.generation:
@@ -128,9 +158,22 @@ def next_renewal(  # noqa: PLR0913 - what a renewal rests on, all by keyword
         moment = opened + reissue_window * fraction(uid) if signed_by.trusted else now
         if moment < due:
             due, why = moment, "a new CA signs"
-    if issued_for_digest and issued_for_digest != issued_for(certificate) and now < due:
-        due, why = now, "its spec was changed"
-    return Renewal(at, due, why)
+    if issued_for_digest and issued_for_digest != issued_for(certificate) and (own_key is False or now < due):
+        return Renewal(at, min(now, due), "its spec was changed")
+    if wished is not None and (wished < due or not own_key):
+        return Renewal(min(at, wished), wished, _WISHED)
+    return Renewal(at, due, why) if own_key else _by_owner(at, min(at, due), why, facts, now=now)
+
+
+def _by_owner(at: datetime, first: datetime, why: str, facts: CertificateFacts, *, now: datetime) -> Renewal:
+    """Return when the owner of a key is reminded, from the ``first`` time on."""
+    moments = reminders(first, facts.not_after)
+    following = next((moment for moment in moments if moment > now), facts.not_after)
+    passed = sum(moment <= now for moment in moments)
+    return Renewal(at, following, why, by_owner=True, reminder=passed)
+
+
+_WISHED = "somebody asked for it"
 
 
 def next_step(view: CertificateView) -> Step:
@@ -146,20 +189,21 @@ def next_step(view: CertificateView) -> Step:
         return Step.ISSUE
     if view.pending_records:
         return Step.RECORD
-    return Step.RENEW if _is_due(view) else Step.REPORT
+    if view.facts is None or _is_revoked(view):
+        return Step.REPORT
+    if _is_due(view.renewal, now=view.now):
+        return Step.RENEW
+    return Step.COMPLETE if view.incomplete else Step.REPORT
 
 
-def _is_due(view: CertificateView) -> bool:
-    """Say whether the certificate is to be replaced now; nothing renews a revoked one."""
-    renewal = view.renewal
-    revoked = view.certificate.revoked or (view.record is not None and view.record.entry is Entry.REVOKED)
-    return (
-        view.facts is not None
-        and not revoked
-        and renewal is not None
-        and renewal.obstacle is None
-        and renewal.due <= view.now
-    )
+def _is_due(renewal: Renewal | None, *, now: datetime) -> bool:
+    """Say whether the certificate is to be replaced now."""
+    return renewal is not None and not renewal.by_owner and renewal.obstacle is None and renewal.due <= now
+
+
+def _is_revoked(view: CertificateView) -> bool:
+    """Say whether the certificate is revoked, or is to be: nothing renews it, nothing is made of it any more."""
+    return view.certificate.revoked or (view.record is not None and view.record.entry is Entry.REVOKED)
 
 
 def state_of(view: CertificateView) -> CertificateState:
@@ -202,6 +246,8 @@ def status_of(view: CertificateView) -> dict[str, Any]:
             "notBefore": format_timestamp(facts.not_before),
             "notAfter": format_timestamp(facts.not_after),
         }
+        if certificate.request is not None:
+            status["certificate"] = view.pem
     if view.renewal is not None and state is not CertificateState.REVOKED:
         status["renewalTime"] = format_timestamp(view.renewal.at)
     if view.former:
@@ -217,7 +263,10 @@ def status_of(view: CertificateView) -> dict[str, Any]:
 
 #: As many as the schema takes; the ledger knows all.
 _PREVIOUS = 100
-_OF_ISSUED = ("serialNumber", "fingerprintSha256", "subject", "issuer", "notBefore", "notAfter")
+_OF_ISSUED = (
+    *("serialNumber", "fingerprintSha256", "subject", "issuer", "notBefore", "notAfter"),
+    "certificate",
+)
 
 
 def _conditions(view: CertificateView, state: CertificateState) -> list[Condition]:
@@ -240,17 +289,41 @@ def _conditions(view: CertificateView, state: CertificateState) -> list[Conditio
     }
     if state in refusals:
         summary = condition(ConditionType.READY, *refusals[state], status=False)
-    elif summary.status is True and view.renewal is not None and view.renewal.obstacle is not None:
-        message = f"It is valid, but could not be renewed although {view.renewal.why}: {view.renewal.obstacle.message}"
-        summary = condition(ConditionType.READY, Reason.RENEWAL_FAILED, message, status=True)
     elif summary.status is True:
-        summary = condition(
-            ConditionType.READY,
-            Reason.READY,
-            f"The certificate is in Secret {view.certificate.secret_name}.",
-            status=True,
-        )
+        reason, message, status = _ready(view)
+        summary = condition(ConditionType.READY, reason, message, status=status)
     return [issued, revoked, deployed, summary]
+
+
+def _ready(view: CertificateView) -> tuple[Reason, str, bool]:
+    """Return what ``Ready`` says of a certificate that is issued, known to every proxy and not revoked."""
+    certificate, renewal = view.certificate, view.renewal
+    if view.distrusted and certificate.request is not None:
+        message = "The CA that signed it was retired, so that no proxy accepts it. " + _NEW_REQUEST
+        return Reason.RENEWAL_REQUIRED, message, False
+    if view.distrusted:
+        return Reason.CA_ROTATION, "The CA that signed it was retired: no proxy accepts it any more.", False
+    if view.contents is not None:
+        message = f"The certificate is issued; what belongs beside it is not written: {view.contents.message}"
+        return view.contents.reason, message, False
+    if renewal is not None and renewal.obstacle is not None:
+        message = f"It is valid, but could not be renewed although {renewal.why}: {renewal.obstacle.message}"
+        return Reason.RENEWAL_FAILED, message, True
+    if renewal is not None and renewal.by_owner and renewal.reminder:
+        end = format_timestamp(view.facts.not_after) if view.facts is not None else ""
+        message = (
+            f"It is valid until {end} and must be renewed by the owner of its key, because {renewal.why} "
+            f"(reminder {renewal.reminder}). {_NEW_REQUEST}"
+        )
+        return Reason.RENEWAL_REQUIRED, message, True
+    if certificate.request is not None:
+        return Reason.READY, "The certificate is in status.certificate.", True
+    return Reason.READY, f"The certificate is in Secret {certificate.secret_name}.", True
+
+
+_NEW_REQUEST = (
+    "Create a new ClientCertificate with a new spec.request; delete this one when it is no longer used."
+)
 
 
 def _issued(view: CertificateView) -> tuple[ConditionType, Reason, str, bool]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from mtls_operator.api import names
 from mtls_operator.api.conditions import Condition, conditions_of, merge_conditions, ready
@@ -19,9 +19,12 @@ from mtls_operator.api.rule import Rule
 from mtls_operator.api.secret import Secret
 from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.envoy import (
+    Forwarded,
     IssuerTrust,
     ProxyConfig,
     ScriptError,
+    SerialSet,
+    Unlisted,
     check_script,
     epoch_of,
     host_files,
@@ -30,19 +33,31 @@ from mtls_operator.envoy import (
     server_sds,
     version_of,
 )
-from mtls_operator.pki import CertificateFacts
 from mtls_operator.plan.authority import Phase
 from mtls_operator.plan.certificate import MakeCondition
 from mtls_operator.plan.epochs import credible, next_epoch
+from mtls_operator.plan.held import Held
 from mtls_operator.plan.hostrules import HostRules
 from mtls_operator.plan.objects import Document, Owner, config_map, metadata, network_policy, secret
 from mtls_operator.plan.rollout import Files, Rollout
+from mtls_operator.plan.trouble import Trouble
 from mtls_operator.rules import RUNTIME
 
 #: A ConfigMap holds at most 1 MiB; some of it is metadata.
 CONFIG_BYTES = 1000 * 1024
 #: What the schema lets ``status.rules`` hold; ``status.ruleCount`` counts all.
 SHOWN_RULES = 1000
+#: What it lets the texts of ``status.clientCAs`` be: whoever made the CA chose them.
+SHOWN_SUBJECT = 2048
+SHOWN_SKI = 128
+#: Of the troubles of a host, the beginning says what to do first.
+SHOWN_MESSAGE = 16_000
+
+_FORWARDED: Final[Mapping[ForwardedHeader, Forwarded]] = {
+    ForwardedHeader.X_FORWARDED_CLIENT_CERT: "xfcc",
+    ForwardedHeader.RFC9440: "rfc9440",
+    ForwardedHeader.CLOUDFLARE: "cloudflare",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +70,22 @@ class Discovery:
     metrics_from: tuple[Mapping[str, Any], ...] = ()
 
 
+#: ``Trust.source`` of the namespace's own CA; other sources are named as in ``str(Source)``.
+MANAGED: Final = "managed"
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """An issuing CA as a host sees it: where it comes from, and where it stands in its rotation."""
+    """An issuing CA as a host sees it: where it comes from, where it stands, which revocations were imported."""
 
     digest: str
     certificate_pem: str
-    facts: CertificateFacts
-    source: str = "managed"
+    subject: str
+    ski: str
+    not_after: datetime
+    source: str = MANAGED
     phase: str = Phase.ACTIVE.value
+    imported: SerialSet | Unlisted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +95,6 @@ class Serving:
     certificate_pem: str
     key_pem: Secret
     ca_pem: str
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why a part of the configuration cannot be built."""
-
-    reason: Reason
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +133,6 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
         protocol=host.protocol.value,
         min_tls=host.min_tls.value,
         max_connection_age=int(host.max_age.total_seconds()),
-        forward_xfcc=ForwardedHeader.X_FORWARDED_CLIENT_CERT in host.forwarded_headers,
         discovery_host=discovery.host,
         discovery_port=discovery.port,
         discovery_server_name=discovery.host,
@@ -148,14 +161,16 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
 
 
 def _script(host: Host, rules: HostRules, trusts: Sequence[Trust], *, epoch: int) -> str:
-    issuers = [IssuerTrust(trust.digest, listed=True) for trust in trusts]
+    issuers = [
+        IssuerTrust(trust.digest, listed=trust.source == MANAGED, imported=trust.imported) for trust in trusts
+    ]
     return rules_script(
         epoch=epoch,
         hostnames=host.hostnames,
         issuers=issuers,
         rules=rules.scripts,
         reads_certificate=rules.reads_certificate,
-        forward_xfcc=ForwardedHeader.X_FORWARDED_CLIENT_CERT in host.forwarded_headers,
+        forward=[_FORWARDED[header] for header in host.forwarded_headers],
         runtime=RUNTIME,
     )
 
@@ -178,6 +193,21 @@ def host_objects(host: Host, configuration: Configuration, discovery: Discovery)
             )
         )
     return documents
+
+
+def trust_document(host: Host, held: Held, seal: Secret) -> Document | Trouble:
+    """Return the ConfigMap with the last good copies of what a host's users brought; proxies do not mount it."""
+    text = held.document(seal, host.meta.uid)
+    size = len(text.encode())
+    if size > CONFIG_BYTES:
+        return Trouble(
+            Reason.CONFIG_TOO_LARGE,
+            f"The CAs and lists of clientCAs take {size} bytes, at most {CONFIG_BYTES} fit: use fewer or smaller ones. "
+            "The last good configuration stays in force.",
+        )
+    namespace, name = host.meta.key
+    meta = metadata(namespace, names.trust_config(name), role="host", owner=owner_of(host))
+    return config_map(meta, {names.TRUST_KEY: text})
 
 
 def server_document(host: Host, serving: Serving) -> Document:
@@ -205,7 +235,7 @@ def wanted_files(configuration: Configuration, serving: Serving) -> Files:
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """Everything that a host's status rests on."""
+    """Everything that a host's status rests on; ``expiring`` says which certificate of the user's own ends soon."""
 
     host: Host
     conflict: str
@@ -221,6 +251,7 @@ class HostView:
     damaged: tuple[str, ...] = ()
     paged: bool = False
     left_out: tuple[str, ...] = ()
+    expiring: str = ""
 
 
 def status_of(view: HostView) -> dict[str, Any]:
@@ -257,9 +288,9 @@ def _enabled(rules: HostRules) -> list[Rule]:
 def _client_cas(trusts: Sequence[Trust]) -> list[dict[str, str]]:
     return [
         {
-            "subject": trust.facts.subject,
-            "ski": trust.facts.ski,
-            "notAfter": format_timestamp(trust.facts.not_after),
+            "subject": trust.subject[:SHOWN_SUBJECT],
+            "ski": trust.ski[:SHOWN_SKI],
+            "notAfter": format_timestamp(trust.not_after),
             "source": trust.source,
             "phase": trust.phase,
         }
@@ -311,7 +342,10 @@ def _resolved(view: HostView, condition: MakeCondition) -> Condition:
     if view.troubles:
         first = view.troubles[0]
         return condition(
-            kind, first.reason, " ".join(trouble.message for trouble in view.troubles), status=False
+            kind,
+            first.reason,
+            _shortened(" ".join(trouble.message for trouble in view.troubles)),
+            status=False,
         )
     if view.damaged:
         message = (
@@ -337,7 +371,13 @@ def _resolved(view: HostView, condition: MakeCondition) -> Condition:
             "with its parts. The proxies have all of it."
         )
         return condition(kind, Reason.LIST_IN_PAGES, message, status=True)
+    if view.expiring:
+        return condition(kind, Reason.SERVING_CERTIFICATE_EXPIRING, view.expiring, status=True)
     return condition(kind, Reason.RESOLVED, "Everything that the spec names was found.", status=True)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN_MESSAGE else f"{text[:SHOWN_MESSAGE]}…"
 
 
 def _enforced(view: HostView, condition: MakeCondition) -> Condition:

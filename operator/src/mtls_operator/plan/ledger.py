@@ -8,8 +8,8 @@ merely known (a certificate that left its object while still valid).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -24,7 +24,7 @@ PAGE_BYTES: Final = 700 * 1024
 #: Key of a page's ConfigMap.
 RECORDS_KEY: Final = "records.jsonl"
 #: Times are kept in whole seconds: the least difference that orders two records.
-_STEP: Final = timedelta(seconds=1)
+RECORD_STEP: Final = timedelta(seconds=1)
 
 
 class Entry(StrEnum):
@@ -144,7 +144,7 @@ def due(ledger: Mapping[str, Record], holders: Iterable[Holder], *, now: datetim
                     Record(
                         serial=serial,
                         entry=entry,
-                        at=now if before is None else max(now, before.at + _STEP),
+                        at=now if before is None else max(now, before.at + RECORD_STEP),
                         not_after=not_after,
                         reason=RevocationReason.SUPERSEDED if superseded else _reason(holder),
                         owner="/".join(holder.meta.key),
@@ -153,6 +153,18 @@ def due(ledger: Mapping[str, Record], holders: Iterable[Holder], *, now: datetim
                     )
                 )
     return tuple(records)
+
+
+def kept(ledger: Mapping[str, Record], owners: Collection[str]) -> tuple[Record, ...]:
+    """Return records that make the revocations of objects final; ``owners`` are their UIDs.
+
+    An object that went back to an earlier state says that it is not revoked, which is no wish to restore anything.
+    """
+    return tuple(
+        replace(record, at=record.at + RECORD_STEP, recovered=True)
+        for record in ledger.values()
+        if record.entry is Entry.REVOKED and not record.recovered and record.owner_uid in owners
+    )
 
 
 def _is_superseded(record: Record | None, holder: Holder, *, now: datetime) -> bool:

@@ -85,6 +85,14 @@ def secret_value(body: Mapping[str, Any], key: str) -> bytes | None:
         return None
 
 
+def config_map_value(body: Mapping[str, Any], key: str) -> bytes | None:
+    """Return a value of a ConfigMap, text or binary; None when it is missing or no base64."""
+    text = (body.get("data") or {}).get(key)
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogatepass")
+    return secret_value({"data": body.get("binaryData")}, key)
+
+
 def network_policy(
     meta: Document,
     *,

@@ -99,6 +99,16 @@ def refusal_of(uid: str, claims: Iterable[Claim], maximum: Maximum, *, now: date
     )
 
 
+def refused_by(claims: Iterable[Claim], maximum: Maximum, *, now: datetime) -> frozenset[str]:
+    """Return the UIDs of everybody who gets no certificate: as `refusal_of` says of each, at the price of one."""
+    if maximum.certificates is None:
+        return frozenset()
+    live = [claim for claim in claims if _live(claim, now=now)]
+    waiting = sorted((claim for claim in live if claim.not_after is None), key=_order)
+    free = max(maximum.certificates - (len(live) - len(waiting)), 0)
+    return frozenset(claim.uid for claim in waiting[free:])
+
+
 def _live(claim: Claim, *, now: datetime) -> bool:
     return not claim.revoked and (claim.not_after is None or claim.not_after > now)
 

@@ -16,7 +16,7 @@ from typing import Final
 _DEFAULT_PART: Final = 3
 #: A window above this part of the validity does not fit. The validity of a certificate counts from some minutes before
 #: it was made: a window of nearly all of it would be open at once, and renewals would follow each other without end.
-_LARGEST_PART: Final = 4 / 5
+LARGEST_PART: Final = 4 / 5
 #: The jitter is below this part of the window.
 _JITTER_PART: Final = 10
 _FRACTION: Final = 2**32
@@ -80,7 +80,7 @@ def renewal_of(not_before: datetime, not_after: datetime, *, before: timedelta |
     validity = not_after - not_before
     if validity <= timedelta(0):
         raise ValueError(f"{not_after.isoformat()} is not after {not_before.isoformat()}")
-    fits = before is None or timedelta(0) < before <= validity * _LARGEST_PART
+    fits = before is None or timedelta(0) < before <= validity * LARGEST_PART
     window = before if before is not None and fits else validity / _DEFAULT_PART
     due = not_after - window + window / _JITTER_PART * fraction(uid)
     return Renewal(at=max(_whole_second(due), not_before), shortened=not fits)

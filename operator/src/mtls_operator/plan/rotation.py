@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from mtls_operator.api import names
-from mtls_operator.pki import has_index, index_of, parse_serial
+from mtls_operator.pki import CertificateFacts, has_index, index_of, parse_serial
 from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.ledger import Entry, Record
 
@@ -82,12 +83,32 @@ def is_compromised(stored: Stored) -> bool:
 
 
 def rotation_time(stored: Stored) -> datetime:
-    """Return when a CA is due to be replaced: at two thirds of its life."""
-    facts = stored.authority.facts
+    """Return when a CA is due to be replaced."""
+    return two_thirds(stored.authority.facts)
+
+
+def two_thirds(facts: CertificateFacts) -> datetime:
+    """Return when two thirds of a certificate's life have passed."""
     return facts.not_before + (facts.not_after - facts.not_before) * 2 / 3
 
 
-def generation_of_serial(serial: str, generations: Iterable[Stored]) -> int | None:
+class Numbered(Protocol):
+    """What says which serial numbers a generation of a CA gives out."""
+
+    @property
+    def generation(self) -> int:
+        """Its number."""
+
+    @property
+    def phase(self) -> Phase | None:
+        """Where it stands; None: not known."""
+
+    @property
+    def first_index(self) -> int:
+        """The first index of its own."""
+
+
+def generation_of_serial(serial: str, generations: Iterable[Numbered]) -> int | None:
     """Return the generation that gave out a serial number; None when none of them can have.
 
     Raises:

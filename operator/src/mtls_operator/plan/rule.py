@@ -12,6 +12,7 @@ from mtls_operator.api.meta import Meta
 from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.api.rule import Rule
 from mtls_operator.plan.hostrules import BrokenRule, Standing, compile_rule
+from mtls_operator.plan.lists import Lists
 from mtls_operator.rules import RuleError
 
 #: The schema takes 65 536 characters; the longest simple form expands to more.
@@ -31,12 +32,16 @@ class OnHost:
 
 @dataclass(frozen=True, slots=True)
 class RuleView:
-    """Everything that a rule's status rests on; ``missing`` are hosts that it names and that do not exist."""
+    """Everything that a rule's status rests on; ``missing`` are hosts that it names and that do not exist.
+
+    ``lists`` are the named lists of its namespace.
+    """
 
     rule: Rule | BrokenRule
     previous: Mapping[str, Any]
     hosts: Sequence[OnHost]
     missing: Sequence[str]
+    lists: Lists
     now: datetime
 
 
@@ -66,7 +71,7 @@ def _accepted(view: RuleView) -> tuple[Condition, str, list[str]]:
     if isinstance(view.rule, BrokenRule):
         return _refused(meta, Reason.INVALID_SPEC, view.rule.error, view.hosts), "", []
     try:
-        expression, _ = compile_rule(view.rule)
+        expression, _ = compile_rule(view.rule, view.lists)
     except RuleError as error:
         return _refused(meta, Reason.INVALID_EXPRESSION, error.display(), view.hosts), "", []
     condition = Condition(

@@ -15,25 +15,32 @@ from mtls_operator.rules.expression import (
     to_lua,
 )
 from mtls_operator.rules.guards import Guard
+from mtls_operator.rules.lists import BrokenList, ListError, NamedList, Shapes, read_list
 from mtls_operator.rules.lua import RUNTIME, LuaCode
 from mtls_operator.rules.lua_text import lua_string
 from mtls_operator.rules.request import RequestError
 from mtls_operator.rules.simple import SimpleFormError, simple_form
 from mtls_operator.rules.trace import Traced, trace
+from mtls_operator.rules.types import Kind
 from mtls_operator.rules.values import Limits
 
 __all__ = [
     "GENERATED_LIMITS",
     "PRODUCT_LIMITS",
     "RUNTIME",
+    "BrokenList",
     "Code",
     "Expression",
     "Guard",
+    "Kind",
     "Limits",
     "Lint",
+    "ListError",
     "LuaCode",
+    "NamedList",
     "RequestError",
     "RuleError",
+    "Shapes",
     "SimpleFormError",
     "Span",
     "Traced",
@@ -41,6 +48,7 @@ __all__ = [
     "evaluate",
     "lua_string",
     "parse",
+    "read_list",
     "simple_form",
     "to_lua",
     "trace",

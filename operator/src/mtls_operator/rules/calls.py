@@ -77,6 +77,8 @@ def check_call(cursor: Cursor, name: str, arguments: Sequence[Argument], start: 
     expected = parameter.types
     if name in OF_ONE_TYPE and position > 0:
         expected = (_type(arguments[0]),)
+    if name == "has_value" and position > 0:
+        expected = (_type(arguments[0]).element(),)
     if argument.type not in expected:
         wanted = " or ".join(article(str(each)) for each in expected)
         raise error(Code.ARG_TYPE, f"{wanted} is expected here, this is {article(str(argument.type))}")

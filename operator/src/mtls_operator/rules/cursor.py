@@ -1,28 +1,33 @@
 """A position in the text, with the few tests that a hand-written parser needs.
 
-Positions are characters; spans are bytes of the UTF-8 text. Space, tab, CR and LF are blanks, nothing else
-is.
+Positions are characters; spans are bytes of the UTF-8 text. Space, CR and LF are blanks, nothing else is; around the
+whole text all white space of Unicode is dropped. That is how Cloudflare's engine reads.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from mtls_operator.rules.diagnostics import Code, RuleError, Span
+from mtls_operator.rules.diagnostics import Code, Lint, RuleError, Span
 
-BLANKS: Final = " \t\r\n"
+BLANKS: Final = " \r\n"
+#: Characters with the Unicode property White_Space: ``str.strip`` drops a few more.
+_WHITE_SPACE: Final = (
+    "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+)
 IDENTIFIER: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 
 
 class Cursor:
     """The text without the white space around it, and how far it has been read."""
 
-    __slots__ = ("_bytes_before", "end", "position", "source")
+    __slots__ = ("_bytes_before", "end", "notes", "position", "source")
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.position = len(source) - len(source.lstrip())
-        self.end = max(self.position, len(source.rstrip()))
+        self.position = len(source) - len(source.lstrip(_WHITE_SPACE))
+        self.end = max(self.position, len(source.rstrip(_WHITE_SPACE)))
+        self.notes: list[Lint] = []
         self._bytes_before = [0]
         for char in source:
             self._bytes_before.append(self._bytes_before[-1] + len(char.encode("utf-8", "surrogatepass")))
@@ -48,7 +53,13 @@ class Cursor:
         """Return the error to raise; it reaches from here to the end unless told otherwise."""
         first = self.position if start is None else start
         last = self.end if end is None else end
+        if hint is None and self.char and self.char in _WHITE_SPACE and self.char not in BLANKS:
+            hint = "only spaces and line ends are blanks here: write a space"
         return RuleError(code, message, span=self.span(first, last), source=self.source, hint=hint)
+
+    def note(self, code: str, message: str, start: int, end: int | None = None) -> None:
+        """Keep a warning about how the text is written, which the tree no longer tells."""
+        self.notes.append(Lint(code, message, self.span(start, end)))
 
     def skip_blanks(self) -> None:
         """Go to the next character that is no blank."""

@@ -18,6 +18,7 @@ class Code(StrEnum):
     ARG_TYPE = "arg_type"
     ARG_VALUE = "arg_value"
     BAD_ESCAPE = "bad_escape"
+    BAD_LIST = "bad_list"
     BAD_LIST_NAME = "bad_list_name"
     BAD_RANGE = "bad_range"
     BAD_TEXT = "bad_text"

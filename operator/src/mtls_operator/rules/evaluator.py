@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from mtls_operator.rules.functions import Result, call
+from mtls_operator.rules.lists import NamedList
 from mtls_operator.rules.request import Data, check_request, field_value
 from mtls_operator.rules.tree import (
     Address,
@@ -25,6 +26,7 @@ from mtls_operator.rules.tree import (
     Index,
     IntSet,
     IpSet,
+    ListReference,
     Literal,
     Logical,
     Not,
@@ -40,13 +42,15 @@ from mtls_operator.rules.tree import (
 from mtls_operator.rules.types import BOOL_ARRAY
 
 
-def evaluate_tree(root: AnyNode, request: Mapping[str, object]) -> bool:
-    """Return what a Boolean tree yields for a request."""
+def evaluate_tree(root: AnyNode, request: Mapping[str, object], lists: Mapping[str, NamedList]) -> bool:
+    """Return what a Boolean tree yields for a request; ``lists`` are the named lists that it uses."""
     check_request(request)
-    return fold(root, lambda node, results: combine(node, results, request)) is True
+    return fold(root, lambda node, results: combine(node, results, request, lists)) is True
 
 
-def combine(node: AnyNode, results: list[Result], request: Mapping[str, object]) -> Result:
+def combine(
+    node: AnyNode, results: list[Result], request: Mapping[str, object], lists: Mapping[str, NamedList]
+) -> Result:
     """Return what a node yields, from what the nodes below it yield."""
     match node:
         case Field():
@@ -58,7 +62,7 @@ def combine(node: AnyNode, results: list[Result], request: Mapping[str, object])
         case Call():
             result = _call(node, results)
         case Comparison():
-            result = _comparison(node, results[0])
+            result = _comparison(node, results[0], lists)
         case Not():
             result = _negated(results[0], array=result_type(node) == BOOL_ARRAY)
         case Logical():
@@ -103,11 +107,13 @@ def _call(node: Call, arguments: list[Result]) -> Result:
     return [result for result in mapped if result is not None]
 
 
-def _comparison(node: Comparison, value: Result) -> Result:
+def _comparison(node: Comparison, value: Result, lists: Mapping[str, NamedList]) -> Result:
     if not unpacked(node.value):
-        return node.operator is Operator.NE if value is None else _holds(node.operator, value, node.operand)
+        if value is None:
+            return node.operator is Operator.NE
+        return _holds(node.operator, value, node.operand, lists)
     stream = value if isinstance(value, list) else []
-    return [_holds(node.operator, element, node.operand) for element in stream]
+    return [_holds(node.operator, element, node.operand, lists) for element in stream]
 
 
 def _negated(result: Result, *, array: bool) -> Result:
@@ -142,7 +148,7 @@ def _quantified(quantity: Quantity, result: Result) -> bool:
 # Relations between a present value and an operand.
 
 
-def _holds(operator: Operator, value: Data, operand: Operand) -> bool:
+def _holds(operator: Operator, value: Data, operand: Operand, lists: Mapping[str, NamedList]) -> bool:
     match operand:
         case Literal():
             return _ordered(operator, value, operand.value)
@@ -152,6 +158,8 @@ def _holds(operator: Operator, value: Data, operand: Operand) -> bool:
             return isinstance(value, int) and any(low <= value <= high for low, high in operand.ranges)
         case IpSet():
             return any(_within(value, low, high) for low, high in operand.ranges)
+        case ListReference():
+            return lists[operand.name].holds(value)
         case Pattern():
             return isinstance(value, bytes) and wildcard_matches(
                 value, operand, folded=operator is Operator.WILDCARD

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 from typing import Final, TypeAlias
 
+from mtls_operator.rules.json_lookup import lookup_integer, lookup_string
 from mtls_operator.rules.literals import address_like
 from mtls_operator.rules.request import Data
 from mtls_operator.rules.tree import Address
@@ -121,6 +122,18 @@ def _decode_base64(arguments: list[Data]) -> Result:
     return b64decode(text + b"=" * (-len(text) % 4))
 
 
+def _lookup_string(arguments: list[Data]) -> Result:
+    return lookup_string(_bytes(arguments[0]), [_key(argument) for argument in arguments[1:]])
+
+
+def _lookup_integer(arguments: list[Data]) -> Result:
+    return lookup_integer(_bytes(arguments[0]), [_key(argument) for argument in arguments[1:]])
+
+
+def _key(value: Data) -> bytes | int:
+    return value if isinstance(value, bytes) else _int(value)
+
+
 def _network(address: Address, bits: int) -> Address:
     hosts = (1 << (address.max_prefixlen - bits)) - 1
     return address_like(address, int(address) & ~hosts)
@@ -151,6 +164,8 @@ _FUNCTIONS: Final[dict[str, Callable[[list[Data]], Result]]] = {
     "has_value": _has,
     "join": _join,
     "len": _len,
+    "lookup_json_integer": _lookup_integer,
+    "lookup_json_string": _lookup_string,
     "lower": lambda a: _bytes(a[0]).lower(),
     "remove_bytes": lambda a: _bytes(a[0]).translate(None, _bytes(a[1])),
     "split": _split,

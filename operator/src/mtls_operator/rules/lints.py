@@ -7,10 +7,10 @@ of these are about.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from mtls_operator.rules.diagnostics import Lint
+from mtls_operator.rules.diagnostics import Lint, Span
 from mtls_operator.rules.printer import quote
 from mtls_operator.rules.schema import CERTIFICATE_PREFIX, NAMES_PREFIX
 from mtls_operator.rules.tree import (
@@ -26,9 +26,13 @@ from mtls_operator.rules.tree import (
     Logical,
     Not,
     Operator,
+    Pattern,
+    children,
+    result_type,
+    unpacked,
     walk,
 )
-from mtls_operator.rules.types import BYTES
+from mtls_operator.rules.types import BOOL_ARRAY, BYTES, BYTES_ARRAY
 
 VERIFIED: Final = CERTIFICATE_PREFIX + "cert_verified"
 REVOKED: Final = CERTIFICATE_PREFIX + "cert_revoked"
@@ -50,7 +54,17 @@ _CLAIMS: Final = frozenset(
     )
 )
 SERVER_PORT: Final = "cf.edge.server_port"
-_HEADERS: Final = frozenset({"http.request.headers", "http.request.headers.names"})
+_HEADERS: Final = "http.request.headers"
+_HEADER_NAMES: Final = "http.request.headers.names"
+_FULL_URI: Final = Field("http.request.full_uri", BYTES, Span(0, 0))
+#: Arrays that belong together, element by element.
+_ALIGNED: Final = tuple(
+    {Field(f"{name}.names", BYTES_ARRAY, Span(0, 0)), Field(f"{name}.values", BYTES_ARRAY, Span(0, 0))}
+    for name in ("http.request.headers", "http.request.uri.args")
+)
+#: Functions that yield something as soon as one argument is there, and those that can yield nothing from something.
+_NEVER_MISSING: Final = frozenset({"coalesce", "concat"})
+_CAN_FAIL: Final = frozenset({"decode_base64", "lookup_json_integer", "lookup_json_string"})
 _EXACT: Final = frozenset({Operator.EQ, Operator.NE, Operator.IN})
 _DECODED_ESCAPE: Final = re.compile(rb"%(?:2[d-fD-F]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[cCfF]|7[eE])")
 _LOWER_ESCAPE: Final = re.compile(rb"%(?:[a-f][0-9A-Fa-f]|[0-9A-F][a-f])")
@@ -61,9 +75,9 @@ _LOWER: Final = re.compile(rb"[a-z]")
 _UPPER: Final = re.compile(rb"[A-Z]")
 
 
-def lint(root: AnyNode) -> tuple[Lint, ...]:
-    """Return the warnings about a tree, in the order of the text."""
-    found = [*_revocation(root), *_unverified(root)]
+def lint(root: AnyNode, notes: Iterable[Lint] = ()) -> tuple[Lint, ...]:
+    """Return the warnings about a tree, and the ``notes`` of its reader, in the order of the text."""
+    found = [*notes, *_revocation(root), *_unverified(root)]
     for node in walk(root):
         if isinstance(node, Field) and node.name == SERVER_PORT:
             message = f"{SERVER_PORT} is the port of the proxy in the pod (8443), not that of a Service"
@@ -72,8 +86,11 @@ def lint(root: AnyNode) -> tuple[Lint, ...]:
             found.extend(_comparison(node))
         elif isinstance(node, Index):
             found.extend(_header_key(node))
-        elif isinstance(node, Logical) and node.connective is Connective.AND:
-            found.extend(_pin(node))
+        elif isinstance(node, Call):
+            found.extend(_header_name(node))
+        elif isinstance(node, Logical):
+            found.extend(_pin(node) if node.connective is Connective.AND else ())
+            found.extend(_unequal_arrays(node))
     ordered = sorted(set(found), key=lambda warning: (warning.span.start, warning.code, warning.message))
     if len(ordered) > _MAX_WARNINGS:
         rest = ordered[_MAX_WARNINGS:]
@@ -107,13 +124,25 @@ def _unverified(root: AnyNode) -> Iterator[Lint]:
 def _header_key(node: Index) -> Iterator[Lint]:
     if (
         isinstance(node.value, Field)
-        and node.value.name in _HEADERS
+        and node.value.name == _HEADERS
         and isinstance(node.key, bytes)
         and _UPPER.search(node.key)
     ):
         yield Lint(
             "header_key_case", "header names are in lower case here: this one is always missing", node.span
         )
+
+
+def _header_name(node: Call) -> Iterator[Lint]:
+    asked = {"has_key": _HEADERS, "has_value": _HEADER_NAMES}.get(node.function)
+    container, *wanted = node.arguments
+    if not (asked and isinstance(container, Field) and container.name == asked):
+        return
+    for each in wanted:
+        if isinstance(each, Literal) and isinstance(each.value, bytes) and _UPPER.search(each.value):
+            yield Lint(
+                "header_key_case", "header names are in lower case here: this one is never there", each.span
+            )
 
 
 def _pin(node: Logical) -> Iterator[Lint]:
@@ -132,7 +161,58 @@ def _pin(node: Logical) -> Iterator[Lint]:
             yield Lint("pin_joined_with_and", message, each.span)
 
 
+def _unequal_arrays(node: Logical) -> Iterator[Lint]:
+    """Warn when arrays that have nothing to do with each other are joined element by element."""
+    if result_type(node) != BOOL_ARRAY:
+        return
+    sources = {source for each in node.operands for source in _streams(each)}
+    if len(sources) > 1 and not any(sources <= pair for pair in _ALIGNED):
+        message = "different arrays are joined element by element, as far as the shortest reaches: use any(…) for each"
+        yield Lint("unequal_arrays", message, node.span)
+
+
+def _streams(root: AnyNode) -> Iterator[AnyNode]:
+    """Yield what a Boolean array is made of."""
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, Not | Logical):
+            pending.extend(children(node))
+        elif isinstance(node, Comparison):
+            yield _unpacked_value(node.value)
+        elif isinstance(node, Call):
+            yield _unpacked_value(node.arguments[0])
+
+
+def _unpacked_value(node: AnyNode) -> AnyNode:
+    while unpacked(node) or (isinstance(node, Call) and node.mapped):
+        node = children(node)[0]
+    return node
+
+
+def _may_be_missing(root: AnyNode) -> bool:
+    """Return whether a value can be missing: an element, or a function of one."""
+    node = root
+    while isinstance(node, Call):
+        if node.function in _NEVER_MISSING and any(not _may_be_missing(each) for each in node.arguments):
+            return False
+        if node.function in _CAN_FAIL:
+            return True
+        if len(node.arguments) > 1 and any(_may_be_missing(each) for each in node.arguments[1:]):
+            return True
+        node = node.arguments[0]
+    return isinstance(node, Index)
+
+
 def _comparison(node: Comparison) -> Iterator[Lint]:
+    if node.operator is Operator.NE and not unpacked(node.value) and _may_be_missing(node.value):
+        message = (
+            "also true when the value is missing; not any(x[*] eq …) says so, and means the same everywhere"
+        )
+        yield Lint("missing_ne", message, node.span)
+    if isinstance(node.operand, Pattern) and node.value == _FULL_URI and _lacks_scheme(node.operand):
+        message = "http.request.full_uri begins with https:// (or http://): this pattern never fits"
+        yield Lint("never_equal", message, node.operand.span)
     if isinstance(node.operand, IpSet):
         addresses = [low for low, _ in node.operand.ranges]
     elif isinstance(node.operand, Literal) and not isinstance(node.operand.value, bytes | int):
@@ -167,10 +247,24 @@ def _exact(node: Comparison, member: bytes) -> Iterator[Lint]:
         letters = {"lower": _UPPER, "upper": _LOWER}.get(value.function)
         if letters is not None and letters.search(member):
             yield Lint("never_equal", f"{value.function}(…) is never {shown}", span)
+    if _lowered_names(value) and _UPPER.search(member):
+        yield Lint("header_key_case", f"header names are in lower case here, never {shown}", span)
     if isinstance(value, Field) and value.name in _IMPOSSIBLE:
         reason = _IMPOSSIBLE[value.name](member)
         if reason is not None:
             yield Lint("never_equal", f"{value.name} is never {shown}: {reason}", span)
+
+
+def _lowered_names(value: AnyNode) -> bool:
+    return isinstance(value, Index) and isinstance(value.value, Field) and value.value.name == _HEADER_NAMES
+
+
+def _lacks_scheme(pattern: Pattern) -> bool:
+    first = pattern.pieces[0].lower()
+    schemes = (b"https://", b"http://")
+    if len(pattern.pieces) == 1:
+        return not first.startswith(schemes)
+    return not any(scheme.startswith(first) or first.startswith(scheme) for scheme in schemes)
 
 
 def _shortened(text: str) -> str:

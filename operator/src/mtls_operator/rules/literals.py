@@ -1,7 +1,7 @@
 """Integers, addresses and sets.
 
-From Cloudflare's documentation on values; where its engine also accepts undocumented forms (octal numbers, shortened
-addresses), they are refused here, with a message: each is a trap for somebody who meant something else.
+From Cloudflare's documentation on values. Of the undocumented forms that its engine accepts as well, octal numbers are
+read with a warning, shortened addresses are refused: each is a trap for somebody who meant something else.
 """
 
 from __future__ import annotations
@@ -17,36 +17,47 @@ from mtls_operator.rules.types import INT, IP, Kind
 
 INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
-_MAX_DIGITS: Final = 20
+#: The most digits of 64 bits, in octal.
+_MAX_DIGITS: Final = 22
+_DECIMAL_BASE: Final = 10
+_OCTAL_BASE: Final = 8
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _DECIMAL: Final = frozenset("0123456789")
+_OCTAL: Final = frozenset("01234567")
 _ADDRESS_CHARACTERS: Final = IDENTIFIER | frozenset(":./-%")
 
 
 def integer(cursor: Cursor) -> int:
-    """Read an integer: decimal with an optional minus, or hexadecimal; 64 bits, signed."""
+    """Read an integer: decimal with an optional minus, hexadecimal, or octal after a zero; 64 bits, signed."""
     start = cursor.position
     digits_at = start + 1 if cursor.looking_at("-") else start
     digits = cursor.run(IDENTIFIER, digits_at)
     end = digits_at + len(digits)
     if not digits or digits[0] not in _DECIMAL:
         raise cursor.error(Code.EXPECTED_DIGIT, "an integer is expected here", start)
-    hexadecimal = digits[:2] == "0x" and digits_at == start
-    rest = digits[2:] if hexadecimal else digits
-    if not rest or not (_HEX if hexadecimal else _DECIMAL).issuperset(rest):
-        raise cursor.error(Code.PARSE_INT, "this is not an integer", start, end)
-    if not hexadecimal and len(rest) > 1 and rest[0] == "0":
-        raise cursor.error(
-            Code.PARSE_INT, "a leading zero is not allowed: it would mean octal to some readers", start, end
-        )
+    base, rest, allowed = _notation(digits)
+    if not rest or not allowed.issuperset(rest) or (base != _DECIMAL_BASE and digits_at != start):
+        hint = "a leading zero means octal" if base == _OCTAL_BASE else None
+        raise cursor.error(Code.PARSE_INT, "this is not an integer", start, end, hint=hint)
     significant = rest.lstrip("0") or "0"
     value = INT_MAX + 1
     if len(significant) <= _MAX_DIGITS:
-        value = int(significant, 16 if hexadecimal else 10) * (1 if digits_at == start else -1)
+        value = int(significant, base) * (1 if digits_at == start else -1)
     if not INT_MIN <= value <= INT_MAX:
         raise cursor.error(Code.PARSE_INT, "the integer does not fit 64 bits", start, end)
     cursor.position = end
+    if base == _OCTAL_BASE:
+        cursor.note("octal", f"a leading zero means octal: {digits} is {value}", start)
     return value
+
+
+def _notation(digits: str) -> tuple[int, str, frozenset[str]]:
+    """Return the base of a number, its digits, and what digits it can have."""
+    if digits[:2] == "0x":
+        return 16, digits[2:], _HEX
+    if len(digits) > 1 and digits[0] == "0":
+        return _OCTAL_BASE, digits[1:], _OCTAL
+    return _DECIMAL_BASE, digits, _DECIMAL
 
 
 def int_literal(cursor: Cursor) -> Literal:
@@ -108,10 +119,10 @@ def _open_set(cursor: Cursor) -> None:
         raise cursor.error(Code.EXPECTED_LITERAL, "'{' is expected after in", hint=hint)
 
 
-def _closed(cursor: Cursor) -> bool:
+def _closed(cursor: Cursor, expected: Code) -> bool:
     cursor.skip_blanks()
     if not cursor.char:
-        raise cursor.error(Code.EXPECTED_LITERAL, "the closing '}' of the set is missing")
+        raise cursor.error(expected, "the closing '}' of the set is missing")
     return cursor.take("}")
 
 
@@ -119,7 +130,7 @@ def _bytes_set(cursor: Cursor) -> BytesSet:
     start = cursor.position
     _open_set(cursor)
     members: list[bytes] = []
-    while not _closed(cursor):
+    while not _closed(cursor, Code.TRAILING):
         members.append(text_literal(cursor).value)
     return BytesSet(tuple(members), cursor.span(start))
 
@@ -128,40 +139,38 @@ def _int_set(cursor: Cursor) -> IntSet:
     start = cursor.position
     _open_set(cursor)
     ranges: list[tuple[int, int]] = []
-    while not _closed(cursor):
-        first_at = cursor.position
-        low = high = integer(cursor)
-        if cursor.take(".."):
-            high = integer(cursor)
-        if low > high:
-            raise cursor.error(
-                Code.BAD_RANGE,
-                "the range is empty: its end is before its beginning",
-                first_at,
-                cursor.position,
-            )
-        if cursor.looking_at("-"):
-            raise cursor.error(
-                Code.PARSE_INT,
-                "this is not a range",
-                first_at,
-                cursor.token_end(),
-                hint="a range is written with two dots: 80..90",
-            )
-        ranges.append((low, high))
+    while not _closed(cursor, Code.EXPECTED_DIGIT):
+        ranges.append(int_range(cursor))
     return IntSet(tuple(ranges), cursor.span(start))
+
+
+def int_range(cursor: Cursor) -> tuple[int, int]:
+    """Read an integer or an inclusive range of them."""
+    start = cursor.position
+    low = high = integer(cursor)
+    if cursor.take(".."):
+        high = integer(cursor)
+    if low > high:
+        raise cursor.error(
+            Code.BAD_RANGE, "the range is empty: its end is before its beginning", start, cursor.position
+        )
+    if cursor.looking_at("-"):
+        hint = "a range is written with two dots: 80..90"
+        raise cursor.error(Code.PARSE_INT, "this is not a range", start, cursor.token_end(), hint=hint)
+    return low, high
 
 
 def _ip_set(cursor: Cursor) -> IpSet:
     start = cursor.position
     _open_set(cursor)
     ranges: list[tuple[Address, Address]] = []
-    while not _closed(cursor):
-        ranges.append(_ip_range(cursor))
+    while not _closed(cursor, Code.EXPECTED_IP):
+        ranges.append(ip_range(cursor))
     return IpSet(tuple(ranges), cursor.span(start))
 
 
-def _ip_range(cursor: Cursor) -> tuple[Address, Address]:
+def ip_range(cursor: Cursor) -> tuple[Address, Address]:
+    """Read an address, a network or an inclusive range of addresses."""
     start = cursor.position
     token = _address_token(cursor)
     end = start + len(token)

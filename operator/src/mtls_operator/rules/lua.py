@@ -6,22 +6,25 @@ The generated text refers to three names of its surroundings:
     the facts, indexed by field name; strings are byte strings, addresses 4 or 16 packed bytes (IPv4-mapped
     ones unmapped), integers numbers, arrays and maps tables; never nil.
 ``rt``
-    the functions of ``runtime.lua`` and ``functions.lua`` (:data:`RUNTIME` is a chunk that returns them).
+    the functions of ``runtime.lua``, ``functions.lua`` and ``json.lua`` (:data:`RUNTIME` is a chunk that returns them).
 ``K``
     the rule's constants, ``K[1]`` the first: sets, patterns, and parts that are cut out because LuaJIT refuses
-    to read an expression of more than 200 nested levels. A constant needs nothing from its surroundings, so it
-    can be built when the script loads.
+    to read an expression of more than 200 nested levels. A constant needs nothing of a request, so it can be
+    built when the script loads; named lists are unpacked by ``rt`` then.
 
 A missing value is nil. A stream (after ``[*]``) is a table without holes, or nil when its array is missing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
 from mtls_operator.rules.guards import OPEN, Guard, guard_of
+from mtls_operator.rules.lists import NamedList
+from mtls_operator.rules.lua_lists import list_table
 from mtls_operator.rules.lua_relations import relation, takes_missing
 from mtls_operator.rules.lua_text import lua_bool, lua_literal, lua_set, lua_string
 from mtls_operator.rules.tree import (
@@ -32,6 +35,7 @@ from mtls_operator.rules.tree import (
     Each,
     Field,
     Index,
+    ListReference,
     Literal,
     Logical,
     Not,
@@ -46,9 +50,10 @@ from mtls_operator.rules.types import BOOL, BOOL_ARRAY, Container
 def _runtime() -> str:
     texts = [
         resources.files("mtls_operator.rules").joinpath(name).read_text("utf-8").rstrip()
-        for name in ("runtime.lua", "functions.lua")
+        for name in ("runtime.lua", "functions.lua", "json.lua")
     ]
-    return "local rt = (function()\n{}\nend)();\n(function(...)\n{}\nend)(rt)\nreturn rt\n".format(*texts)
+    added = "".join(f";\n(function(...)\n{text}\nend)(rt)" for text in texts[1:])
+    return f"local rt = (function()\n{texts[0]}\nend)(){added}\nreturn rt\n"
 
 
 RUNTIME: Final = _runtime()
@@ -65,11 +70,20 @@ class LuaCode:
     """A rule for the proxy: Lua expressions to bind as ``K[1]``, ``K[2]``, …, and the one that uses them.
 
     Where ``guard`` does not hold the expression is false and need not be asked.
+
+    A constant that is a named list stands as a reference, until :meth:`bound` puts what it holds in its place.
     """
 
-    constants: tuple[str, ...]
+    constants: tuple[str | ListReference, ...]
     expression: str
     guard: Guard = OPEN
+
+    def bound(self, lists: Mapping[str, NamedList]) -> tuple[str, ...]:
+        """Return the constants with what the lists hold now; each one that is used must be there."""
+        return tuple(
+            constant if isinstance(constant, str) else list_table(lists[constant.name], constant.kind)
+            for constant in self.constants
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +111,10 @@ class _Compiler:
     __slots__ = ("constants",)
 
     def __init__(self) -> None:
-        self.constants: dict[str, str] = {}
+        self.constants: dict[str | ListReference, str] = {}
 
-    def constant(self, text: str) -> str:
-        return self.constants.setdefault(text, f"K[{len(self.constants) + 1}]")
+    def constant(self, constant: str | ListReference) -> str:
+        return self.constants.setdefault(constant, f"K[{len(self.constants) + 1}]")
 
     def part(self, node: AnyNode, parts: list[_Part]) -> _Part:
         inner = [self.cut(part) for part in parts]

@@ -11,17 +11,21 @@ from typing import Final
 
 from mtls_operator.rules.automaton import Automaton
 from mtls_operator.rules.lua_text import lua_list, lua_literal, lua_number, lua_set, lua_string
+from mtls_operator.rules.ranges import merged
 from mtls_operator.rules.tree import (
     BytesSet,
     Comparison,
     IntSet,
     IpSet,
+    ListReference,
     Literal,
     Operator,
     Pattern,
     Regex,
 )
+from mtls_operator.rules.types import Kind
 
+_SEARCHES: Final = {Kind.INT: "rt.within", Kind.IP: "rt.in_ranges"}
 _ORDER: Final = {
     Operator.EQ: "==",
     Operator.NE: "~=",
@@ -34,11 +38,13 @@ _ORDER: Final = {
 
 def takes_missing(node: Comparison) -> bool:
     """Return whether the text of a relation is right for nil as well: ``ne`` is true, the others are false."""
+    if isinstance(node.operand, ListReference):
+        return node.operand.kind is Kind.BYTES
     return node.operator in {Operator.EQ, Operator.NE} or isinstance(node.operand, BytesSet)
 
 
-def relation(node: Comparison, value: str, constant: Callable[[str], str]) -> str:
-    """Return the text of a relation; ``constant`` takes the text of a constant and returns its name."""
+def relation(node: Comparison, value: str, constant: Callable[[str | ListReference], str]) -> str:
+    """Return the text of a relation; ``constant`` takes a constant and returns its name."""
     operand = node.operand
     match operand:
         case Literal():
@@ -46,10 +52,17 @@ def relation(node: Comparison, value: str, constant: Callable[[str], str]) -> st
         case BytesSet():
             return f"({constant(lua_set(operand.members))}[{value}] == true)"
         case IntSet():
-            ends = (lua_number(end) for pair in _merged(list(operand.ranges)) for end in pair)
+            ends = (lua_number(end) for pair in merged(operand.ranges) for end in pair)
             return f"rt.within({value}, {constant(lua_list(ends))})"
         case IpSet():
             return f"rt.in_ranges({value}, {constant(_families(operand))})"
+        case ListReference():
+            name = constant(operand)
+            return (
+                f"({name}[{value}] == true)"
+                if operand.kind is Kind.BYTES
+                else f"{_SEARCHES[operand.kind]}({value}, {name})"
+            )
         case Pattern():
             folded = node.operator is Operator.WILDCARD
             function = "rt.wildcard" if folded else "rt.strict_wildcard"
@@ -73,20 +86,10 @@ def _families(operand: IpSet) -> str:
     """Return the sorted, merged ranges of each family as ``{[4]={low,high,…},[16]={low,high,…}}``."""
     families = []
     for size, version in ((4, 4), (16, 6)):
-        merged = _merged([(int(low), int(high)) for low, high in operand.ranges if low.version == version])
-        ends = (lua_string(end.to_bytes(size, "big")) for pair in merged for end in pair)
+        pairs = merged((int(low), int(high)) for low, high in operand.ranges if low.version == version)
+        ends = (lua_string(end.to_bytes(size, "big")) for pair in pairs for end in pair)
         families.append(f"[{size}]={lua_list(ends)}")
     return lua_list(families)
-
-
-def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
-    for low, high in sorted(ranges):
-        if merged and low <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
-        else:
-            merged.append((low, high))
-    return merged
 
 
 def _tables(automaton: Automaton) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Final
+
+#: Cells of a table that are read in one unit of work.
+_CELLS_PER_UNIT: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +19,16 @@ class Machine:
     final: frozenset[int]
 
 
-def minimised(machine: Machine) -> Machine:
-    """Return the smallest equal machine; its states are numbered in the order in which they are first met."""
+def minimised(machine: Machine, most: int) -> tuple[Machine | None, int]:
+    """Return the smallest equal machine, and how much work that was; None when it is more than ``most``.
+
+    Its states are numbered in the order in which they are first met.
+    """
+    blocks, work = _blocks(machine, most)
+    if blocks is None:
+        return None, work
     block_of = [0] * len(machine.rows)
-    for number, states in enumerate(_blocks(machine)):
+    for number, states in enumerate(blocks):
         for state in states:
             block_of[state] = number
     row_of_block = dict(zip(block_of, machine.rows, strict=True))
@@ -35,11 +45,12 @@ def minimised(machine: Machine) -> Machine:
             row.append(numbers[following])
         rows.append(row)
     final = frozenset(numbers[block_of[state]] for state in machine.final if block_of[state] in numbers)
-    return Machine(rows, 0, final)
+    return Machine(rows, 0, final), work
 
 
-def _blocks(machine: Machine) -> list[set[int]]:
+def _blocks(machine: Machine, most: int) -> tuple[list[set[int]] | None, int]:
     """Return the classes of states that no value tells apart."""
+    work = len(machine.rows) * len(machine.rows[0]) // _CELLS_PER_UNIT
     before = _inverse(machine)
     everything = set(range(len(machine.rows)))
     blocks = [block for block in (set(machine.final), everything - machine.final) if block]
@@ -47,11 +58,14 @@ def _blocks(machine: Machine) -> list[set[int]]:
     columns = range(len(machine.rows[0]))
     waiting = {(number, column) for number in range(len(blocks)) for column in columns}
     while waiting:
+        if work > most:
+            return None, work
         number, column = waiting.pop()
         touched: defaultdict[int, set[int]] = defaultdict(set)
         for target in blocks[number]:
             for state in before[column].get(target, ()):
                 touched[block_of[state]].add(state)
+        work += 1 + (len(blocks[number]) + sum(map(len, touched.values()))) // _CELLS_PER_UNIT
         for split, inside in touched.items():
             outside = len(blocks[split]) - len(inside)
             if not outside:
@@ -59,11 +73,12 @@ def _blocks(machine: Machine) -> list[set[int]]:
             blocks[split] -= inside
             blocks.append(inside)
             fresh = len(blocks) - 1
+            work += len(columns)
             block_of.update(dict.fromkeys(inside, fresh))
             for each in columns:
                 smaller = fresh if len(inside) <= outside else split
                 waiting.add((fresh if (split, each) in waiting else smaller, each))
-    return blocks
+    return blocks, work
 
 
 def _inverse(machine: Machine) -> list[dict[int, list[int]]]:

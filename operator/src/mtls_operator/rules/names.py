@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
+from difflib import get_close_matches
+from typing import Final
 
+from mtls_operator.rules import foreign
 from mtls_operator.rules.cursor import IDENTIFIER, Cursor
 from mtls_operator.rules.diagnostics import Code, RuleError, Span
+from mtls_operator.rules.lists import BrokenList, Shapes
 from mtls_operator.rules.literals import at_address
 from mtls_operator.rules.schema import (
     FIELDS,
-    FOREIGN_FUNCTIONS,
     FUNCTIONS,
-    LATER_FUNCTIONS,
-    is_foreign_field,
     suggestion,
 )
 from mtls_operator.rules.strings import at_string
-from mtls_operator.rules.tree import Argument, Literal, Node, Value
+from mtls_operator.rules.tree import Argument, ListReference, Literal, Node, Value
 from mtls_operator.rules.types import Container, Kind, Type
 
 _LIST_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.")
+_MANAGED_LISTS: Final = "cf."
+_LIST_HINT: Final = "it is a ConfigMap named {} with the label mtls-operator.dev/list"
 _HINTS: Final = (
     ("===", "write == or eq"),
     ("=~", "write matches or ~"),
@@ -93,16 +95,11 @@ def field_type(cursor: Cursor, name: str, start: int, end: int, *, called: bool)
         if called:
             raise cursor.error(Code.EXPECTED_OPERATOR, f"{name} is a field, not a function")
         return FIELDS[name]
-    if name in LATER_FUNCTIONS:
-        raise cursor.error(Code.NOT_SUPPORTED, f"not supported yet: the function {name}", start, end)
-    if name in FOREIGN_FUNCTIONS:
-        raise cursor.error(
-            Code.NOT_AVAILABLE, f"the function {name} is known, but not available in mTLS rules", start, end
-        )
-    if is_foreign_field(name):
-        raise cursor.error(
-            Code.NOT_AVAILABLE, f"the field {name} is known, but not available in mTLS rules", start, end
-        )
+    nearest = foreign.FUNCTIONS.get(name) or foreign.nearest_field(name)
+    if nearest is not None:
+        kind = "function" if name in foreign.FUNCTIONS else "field"
+        message = f"the {kind} {name} is known, but not available in mTLS rules"
+        raise cursor.error(Code.NOT_AVAILABLE, message, start, end, hint=nearest)
     kind = "function" if called else "field"
     raise cursor.error(Code.UNKNOWN_IDENTIFIER, f"there is no {kind} {name}", start, end, hint=_meant(name))
 
@@ -115,8 +112,12 @@ def _meant(name: str) -> str | None:
     return f"did you mean {close}?" if close else None
 
 
-def refuse_list(cursor: Cursor, operator_at: int) -> NoReturn:
-    """Say what is wrong with ``in $name``: the name, or that there are no lists."""
+def list_reference(cursor: Cursor, operator_at: int, kind: Kind, lists: Shapes | None) -> ListReference:
+    """Read ``$name`` behind ``in``: a list that exists, can be read, and holds what is compared.
+
+    ``lists`` None: nothing is known of them, and every name is taken.
+    """
+    dollar = cursor.position
     cursor.position += 1
     start = cursor.position
     name = cursor.run(_LIST_CHARACTERS)
@@ -127,13 +128,28 @@ def refuse_list(cursor: Cursor, operator_at: int) -> NoReturn:
             "a list name consists of lower-case letters, digits, '_' and inner dots",
             start,
         )
-    raise cursor.error(
-        Code.NOT_SUPPORTED,
-        f"not supported yet: the list ${name}",
-        operator_at,
-        end,
-        hint="write its members as a set: {…}",
-    )
+    cursor.position = end
+    if lists is not None:
+        _check_list(cursor, operator_at, name, kind, lists)
+    return ListReference(name, kind, cursor.span(dollar))
+
+
+def _check_list(cursor: Cursor, operator_at: int, name: str, kind: Kind, lists: Shapes) -> None:
+    shape = lists.get(name)
+    if isinstance(shape, BrokenList):
+        raise cursor.error(Code.BAD_LIST, f"the list ${name}: {shape.error}", operator_at, cursor.position)
+    if shape is kind:
+        return
+    if shape is not None:
+        message = f"the list ${name} holds items of type {shape.value}, this is {article(kind.value)}"
+        hint = None
+    elif name.startswith(_MANAGED_LISTS):
+        message, hint = f"the list ${name} is Cloudflare's own and not available in mTLS rules", None
+    else:
+        close = get_close_matches(name, sorted(lists), n=1, cutoff=0.75)
+        message = f"there is no list ${name} in this namespace"
+        hint = f"did you mean ${close[0]}?" if close else _LIST_HINT.format(name.replace("_", "-"))
+    raise cursor.error(Code.UNSUPPORTED_OP, message, operator_at, cursor.position, hint=hint)
 
 
 def refuse_dynamic(cursor: Cursor, kind: Kind) -> None:
@@ -142,7 +158,7 @@ def refuse_dynamic(cursor: Cursor, kind: Kind) -> None:
         return
     start = cursor.position
     end = start + len(cursor.run(IDENTIFIER | frozenset(".")))
-    if cursor.source[start:end] in FIELDS.keys() | FUNCTIONS.keys() | LATER_FUNCTIONS:
+    if cursor.source[start:end] in FIELDS.keys() | FUNCTIONS.keys():
         raise cursor.error(
             Code.NOT_SUPPORTED, "not supported yet: a comparison with another field", start, end
         )

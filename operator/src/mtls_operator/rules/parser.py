@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from mtls_operator.rules import names
 from mtls_operator.rules.cursor import Cursor
-from mtls_operator.rules.diagnostics import Code
+from mtls_operator.rules.diagnostics import Code, Lint
+from mtls_operator.rules.lists import Shapes
 from mtls_operator.rules.relations import peek_relation, take_connective, take_not
 from mtls_operator.rules.tree import Comparison, Connective, Logical, Node, Not, is_boolean, result_type
 from mtls_operator.rules.types import BOOL
@@ -21,13 +22,17 @@ from mtls_operator.rules.values import Limits, Values
 
 @dataclass(slots=True)
 class _Group:
-    """What has been read of one parenthesis: the chains of each strength, and each ``not`` still open."""
+    """What has been read of one parenthesis: the chains of each strength, and each ``not`` still open.
+
+    ``bare`` are chains without parentheses of their own.
+    """
 
     opened: int
     ors: list[Node] = field(default_factory=list)
     xors: list[Node] = field(default_factory=list)
     ands: list[Node] = field(default_factory=list)
     nots: list[int] = field(default_factory=list)
+    bare: list[Node] = field(default_factory=list)
 
     def first(self) -> Node | None:
         for chain in (self.ors, self.xors, self.ands):
@@ -36,8 +41,11 @@ class _Group:
         return None
 
 
-def parse_tree(source: str, limits: Limits) -> Node:
-    """Return the tree of a whole expression; raises :class:`~mtls_operator.rules.diagnostics.RuleError`."""
+def parse_tree(source: str, limits: Limits, lists: Shapes | None) -> tuple[Node, tuple[Lint, ...]]:
+    """Return the tree of a whole expression, and warnings about how it is written.
+
+    Raises :class:`~mtls_operator.rules.diagnostics.RuleError`.
+    """
     cursor = Cursor(source)
     if cursor.end - cursor.position > limits.characters:
         raise cursor.error(Code.TOO_LONG, f"the expression is longer than {limits.characters} characters")
@@ -47,7 +55,8 @@ def parse_tree(source: str, limits: Limits) -> Node:
         raise cursor.error(
             Code.BAD_TEXT, "the text is not valid Unicode", error.start, error.start + 1
         ) from error
-    return _Parser(cursor, limits).whole()
+    tree = _Parser(cursor, limits, lists).whole()
+    return tree, tuple(cursor.notes)
 
 
 class _Parser:
@@ -55,9 +64,9 @@ class _Parser:
 
     __slots__ = ("cursor", "values")
 
-    def __init__(self, cursor: Cursor, limits: Limits) -> None:
+    def __init__(self, cursor: Cursor, limits: Limits, lists: Shapes | None) -> None:
         self.cursor = cursor
-        self.values = Values(cursor, limits, self.logical)
+        self.values = Values(cursor, limits, lists, self.logical)
 
     def whole(self) -> Node:
         cursor = self.cursor
@@ -68,7 +77,6 @@ class _Parser:
                 Code.TYPE_MISMATCH,
                 f"the expression must be a Boolean, this is {names.article(str(result_type(node)))}",
                 start,
-                cursor.position,
                 hint="reduce it with any(…) or all(…)",
             )
         cursor.skip_blanks()
@@ -116,7 +124,7 @@ class _Parser:
                 self.reduce(group, connective)
                 return None
             self.reduce(group, Connective.OR)
-            closed = self.chain(Connective.OR, group.ors)
+            closed = self.chain(group, Connective.OR, group.ors)
             if len(groups) == 1:
                 self.cursor.position = before
                 return closed
@@ -142,24 +150,33 @@ class _Parser:
             self.cursor,
             Code.TYPE_MISMATCH,
             f"this is {this}, but the operand before it is {before}",
-            node.span,
+            names.joined(node.span, self.cursor.span(self.cursor.end, self.cursor.end)),
         )
 
     def reduce(self, group: _Group, connective: Connective) -> None:
         """Close the chains that bind more strongly than the operator just read."""
         if connective is Connective.AND:
             return
-        group.xors.append(self.chain(Connective.AND, group.ands))
+        group.xors.append(self.chain(group, Connective.AND, group.ands))
         group.ands = []
         if connective is Connective.OR:
-            group.ors.append(self.chain(Connective.XOR, group.xors))
+            group.ors.append(self.chain(group, Connective.XOR, group.xors))
             group.xors = []
 
-    def chain(self, connective: Connective, operands: list[Node]) -> Node:
+    def chain(self, group: _Group, connective: Connective, operands: list[Node]) -> Node:
         if len(operands) == 1:
             return operands[0]
+        for operand in operands:
+            if isinstance(operand, Logical) and any(operand is bare for bare in group.bare):
+                stronger, weaker = operand.connective.value, connective.value
+                message = (
+                    f"'{stronger}' binds more strongly than '{weaker}': say with parentheses what is meant"
+                )
+                self.cursor.notes.append(Lint("mixed_without_parentheses", message, operand.span))
         span = names.joined(operands[0].span, operands[-1].span)
-        return Logical(connective, tuple(operands), span)
+        chain = Logical(connective, tuple(operands), span)
+        group.bare.append(chain)
+        return chain
 
     def close_parenthesis(self, group: _Group, inner: Node) -> None:
         cursor = self.cursor

@@ -19,6 +19,7 @@ from mtls_operator.rules.tree import (
     Index,
     IntSet,
     IpSet,
+    ListReference,
     Literal,
     Logical,
     Not,
@@ -91,7 +92,9 @@ def _operand(operand: Operand) -> str:
         case IntSet():
             text = _braces([str(low) if low == high else f"{low}..{high}" for low, high in operand.ranges])
         case IpSet():
-            text = _braces([_addresses(low, high) for low, high in operand.ranges])
+            text = _braces([ip_range_text(low, high) for low, high in operand.ranges])
+        case ListReference():
+            text = f"${operand.name}"
         case Pattern():
             text = quote(operand.text)
         case Regex():
@@ -105,7 +108,8 @@ def _braces(members: list[str]) -> str:
     return "{" + " ".join(members) + "}"
 
 
-def _addresses(low: Address, high: Address) -> str:
+def ip_range_text(low: Address, high: Address) -> str:
+    """Return an inclusive range as an address or a network where it is one."""
     if low == high:
         return str(low)
     size = int(high) - int(low) + 1

@@ -2,7 +2,8 @@
 -- Strings are byte strings, addresses 4 or 16 packed bytes, arrays tables without holes. A missing value is nil;
 -- an array whose elements are looked at one by one is a stream, and nil when the array is missing.
 
-local byte, find, floor, lower, sub = string.byte, string.find, math.floor, string.lower, string.sub
+local byte, char, find, lower, sub = string.byte, string.char, string.find, string.lower, string.sub
+local concat, floor = table.concat, math.floor
 local rt = {}
 
 -- Relations: between a value that is there and an operand. Each returns true or false, for any input.
@@ -57,19 +58,14 @@ function rt.accepts(value, automaton)
   return state == 0 or automaton.final[state] == true
 end
 
--- Is the packed address in one of the ranges of its family?
--- ranges[4] and ranges[16] are {low, high, low, high, ...}, sorted, without overlaps.
-function rt.in_ranges(address, ranges)
-  local ends = ranges[#address]
-  if ends == nil then
-    return false
-  end
+-- Is the value in one of the ranges {low, high, low, high, ...}, sorted and without overlaps?
+local function within(value, ends)
   local first, last = 1, #ends / 2
   while first <= last do
     local middle = floor((first + last) / 2)
-    if address < ends[2 * middle - 1] then
+    if value < ends[2 * middle - 1] then
       last = middle - 1
-    elseif address > ends[2 * middle] then
+    elseif value > ends[2 * middle] then
       first = middle + 1
     else
       return true
@@ -78,14 +74,46 @@ function rt.in_ranges(address, ranges)
   return false
 end
 
--- Is the number in one of the ranges {low, high, low, high, ...}?
-function rt.within(number, ends)
-  for i = 1, #ends, 2 do
-    if ends[i] <= number and number <= ends[i + 1] then
-      return true
+-- For numbers.
+rt.within = within
+
+-- For packed addresses: ranges[4] and ranges[16] are those of each family.
+function rt.in_ranges(address, ranges)
+  local ends = ranges[#address]
+  return ends ~= nil and within(address, ends)
+end
+
+-- Named lists, packed into text; each is unpacked once, when the script loads.
+
+-- The set of the strings between separators of one byte.
+function rt.set_of(text, separator)
+  local set, start = {}, 1
+  while true do
+    local place = find(text, separator, start, true)
+    set[sub(text, start, (place or 0) - 1)] = true
+    if place == nil then
+      return set
+    end
+    start = place + 1
+  end
+end
+
+-- Bytes from hexadecimal digits, four bytes at a time.
+local function unpacked_ends(digits, size)
+  local ends, part = {}, {}
+  for position = 1, #digits, 8 do
+    local number = tonumber(sub(digits, position, position + 7), 16)
+    part[#part + 1] =
+      char(floor(number / 16777216), floor(number / 65536) % 256, floor(number / 256) % 256, number % 256)
+    if #part * 4 == size then
+      ends[#ends + 1], part = concat(part), {}
     end
   end
-  return false
+  return ends
+end
+
+function rt.address_ranges(four, sixteen)
+  return { [4] = unpacked_ends(four, 4), [16] = unpacked_ends(sixteen, 16) }
 end
 
 -- Does the test hold for the value? A missing value fails every test.

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Final
 
+from mtls_operator.rules import foreign
 from mtls_operator.rules.types import BOOL, BYTES, BYTES_ARRAY, BYTES_ARRAY_MAP, INT, IP, IP_ARRAY, Type
 
 CERTIFICATE_PREFIX: Final = "cf.tls_client_auth."
@@ -85,6 +86,8 @@ FIELDS: Final[dict[str, Type]] = {
             "http.request.headers.values",
             "http.request.uri.args.names",
             "http.request.uri.args.values",
+            "raw.http.request.uri.args.names",
+            "raw.http.request.uri.args.values",
             "tls.client.san.dns",
             "tls.client.san.email",
             "tls.client.san.uri",
@@ -93,55 +96,29 @@ FIELDS: Final[dict[str, Type]] = {
     ),
     "tls.client.san.ip": IP_ARRAY,
     **dict.fromkeys(
-        ("http.request.cookies", "http.request.headers", "http.request.uri.args"), BYTES_ARRAY_MAP
+        (
+            "http.request.cookies",
+            "http.request.headers",
+            "http.request.uri.args",
+            "raw.http.request.uri.args",
+        ),
+        BYTES_ARRAY_MAP,
     ),
 }
 
 #: Fields that are read and typed, but that no rule can use, and why.
 UNAVAILABLE_FIELDS: Final = {
     **{
-        name: "the proxy keeps no other form of the URI than the normalised one, which the application receives"
+        name: "the proxy keeps no other form of the URI than the normalised one, which the application receives: "
+        + name.removeprefix("raw.")
         for name in FIELDS
         if name.startswith("raw.")
     },
-    "http.request.body.size": "rules decide before the body arrives",
+    "http.request.body.size": foreign.FIELDS["http.request.body."],
 }
 
 #: Fields that the data plane provides today.
 SUPPORTED_FIELDS: Final = frozenset(FIELDS) - frozenset(UNAVAILABLE_FIELDS)
-
-#: Beginnings of fields that exist at Cloudflare and need something that only Cloudflare has.
-_FOREIGN_FIELDS: Final = (
-    "cf.api_gateway.",
-    "cf.bot_management.",
-    "cf.client.bot",
-    "cf.edge.client_port",
-    "cf.edge.l4.",
-    "cf.hostname.metadata",
-    "cf.llm.",
-    "cf.metal.",
-    "cf.random_seed",
-    "cf.ray_id",
-    "cf.response.",
-    "cf.threat_score",
-    "cf.timings.",
-    "cf.tls_ciphers_",
-    "cf.tls_client_extensions_",
-    "cf.tls_client_hello_",
-    "cf.tls_client_random",
-    "cf.verified_bot_category",
-    "cf.waf.",
-    "cf.worker.",
-    "cf.zone.",
-    "http.request.accepted_languages",
-    "http.request.body.",
-    "http.request.jwt.",
-    "http.response.",
-    "ip.geoip.",
-    "ip.src.",
-    "raw.http.request.uri.args",
-    "raw.http.response.",
-)
 
 
 class Accepts(Enum):
@@ -183,6 +160,7 @@ _SOURCE = Parameter(Accepts.FIELD, (BYTES,))
 _TEXT = Parameter(Accepts.EITHER, (BYTES,))
 _NUMBER = Parameter(Accepts.LITERAL, (INT,))
 _ADDRESS = Parameter(Accepts.FIELD, (IP,))
+_KEY = Parameter(Accepts.EITHER, (BYTES, INT))
 _OPTION = Parameter(Accepts.LITERAL, (BYTES,))
 
 #: Functions whose arguments all have the type of the first, which is also what they return.
@@ -198,9 +176,13 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "decode_base64": _function(BYTES, _SOURCE),
     "ends_with": _function(BOOL, _SOURCE, _TEXT),
     "has_key": _function(BOOL, Parameter(Accepts.FIELD, (BYTES_ARRAY_MAP,)), _TEXT),
-    "has_value": _function(BOOL, Parameter(Accepts.FIELD, (BYTES_ARRAY,)), _TEXT),
+    "has_value": _function(
+        BOOL, Parameter(Accepts.FIELD, (BYTES_ARRAY, IP_ARRAY)), Parameter(Accepts.EITHER, (BYTES, IP))
+    ),
     "join": _function(BYTES, Parameter(Accepts.FIELD, (BYTES_ARRAY,)), _TEXT),
     "len": _function(INT, Parameter(Accepts.FIELD, (BYTES, BYTES_ARRAY, IP_ARRAY))),
+    "lookup_json_integer": _function(INT, _SOURCE, _KEY, required=2, most=32),
+    "lookup_json_string": _function(BYTES, _SOURCE, _KEY, required=2, most=32),
     "lower": _function(BYTES, _SOURCE),
     "remove_bytes": _function(BYTES, _SOURCE, _OPTION),
     "split": _function(BYTES_ARRAY, _SOURCE, _OPTION, _NUMBER),
@@ -209,31 +191,6 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "upper": _function(BYTES, _SOURCE),
     "url_decode": _function(BYTES, _SOURCE, _OPTION, required=1),
 }
-
-#: Functions that Cloudflare offers in filters and that are not written yet.
-LATER_FUNCTIONS: Final = frozenset({"lookup_json_integer", "lookup_json_string"})
-#: Functions that Cloudflare offers, but that have no meaning in a rule that decides about a request here.
-FOREIGN_FUNCTIONS: Final = frozenset(
-    {
-        "bit_slice",
-        "encode_base64",
-        "hash_in_range",
-        "is_jwt_present",
-        "is_jwt_valid",
-        "is_timed_hmac_valid_v0",
-        "regex_replace",
-        "remove_query_args",
-        "sha256",
-        "to_string",
-        "uuidv4",
-        "wildcard_replace",
-    }
-)
-
-
-def is_foreign_field(name: str) -> bool:
-    """Return whether a name that is no field here is one at Cloudflare."""
-    return any(name.startswith(prefix) for prefix in _FOREIGN_FIELDS)
 
 
 def suggestion(name: str) -> str | None:

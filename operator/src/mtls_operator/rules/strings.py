@@ -175,10 +175,8 @@ def regex(cursor: Cursor, budget: Budget) -> Regex:
         pattern = _quoted_regex(cursor)
         first, last = start + 1, cursor.position - 1
     else:
-        text = text_literal(cursor)
-        pattern = text.inner
-        last = cursor.position - (cursor.source[start : cursor.position].index('"'))
-        first = last - len(pattern)
+        pattern = text_literal(cursor).inner
+        first, last = start, cursor.position
     pattern = normalise(pattern)
     try:
         automaton = compile_automaton(parse_regex(pattern), budget)

@@ -123,6 +123,15 @@ class IpSet:
 
 
 @dataclass(frozen=True, slots=True)
+class ListReference:
+    """``$name``: what a named list holds, by its kind; the list itself is no part of the expression."""
+
+    name: str
+    kind: Kind
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Pattern:
     """The right side of ``wildcard``: its text after string escapes, and the pieces between the stars."""
 
@@ -177,7 +186,7 @@ class Quantifier:
 
 
 Value: TypeAlias = Field | Index | Call
-Operand: TypeAlias = Literal | BytesSet | IntSet | IpSet | Pattern | Regex
+Operand: TypeAlias = Literal | BytesSet | IntSet | IpSet | ListReference | Pattern | Regex
 Node: TypeAlias = Field | Index | Call | Comparison | Not | Logical | Quantifier
 Argument: TypeAlias = Node | Literal
 AnyNode: TypeAlias = Node | Literal

@@ -15,6 +15,7 @@ from mtls_operator.rules.automaton import Budget
 from mtls_operator.rules.calls import check_call
 from mtls_operator.rules.cursor import Cursor
 from mtls_operator.rules.diagnostics import Code
+from mtls_operator.rules.lists import Shapes
 from mtls_operator.rules.relations import (
     LIST_OPERATOR,
     RELATIONS,
@@ -60,15 +61,18 @@ class Limits:
 class Values:
     """Reads values from the cursor and keeps count of what is limited."""
 
-    __slots__ = ("budget", "cursor", "depth", "limits", "logical", "regexes")
+    __slots__ = ("budget", "cursor", "depth", "limits", "lists", "logical", "regexes")
 
-    def __init__(self, cursor: Cursor, limits: Limits, logical: Callable[[], Node]) -> None:
+    def __init__(
+        self, cursor: Cursor, limits: Limits, lists: Shapes | None, logical: Callable[[], Node]
+    ) -> None:
         self.cursor = cursor
+        self.lists = lists
         self.limits = limits
         self.logical = logical
         self.depth = 0
         self.regexes = 0
-        self.budget = Budget()
+        self.budget = Budget.of(cursor.end - cursor.position)
 
     def enter(self, position: int) -> None:
         """Go one level deeper; the position is what opens it."""
@@ -114,7 +118,8 @@ class Values:
             )
         cursor.skip_blanks()
         if operator is Operator.IN and cursor.looking_at(LIST_OPERATOR):
-            names.refuse_list(cursor, operator_at)
+            reference = names.list_reference(cursor, operator_at, value.type.kind, self.lists)
+            return Comparison(value, operator, reference, cursor.span(start))
         operand = read_operand(cursor, operator, value.type.kind, self.budget)
         if isinstance(operand, Regex):
             self.count_regex()
@@ -247,6 +252,8 @@ class Values:
                 if not cursor.take(","):
                     raise cursor.error(Code.EXPECTED_LITERAL, "',' or ')' is expected here")
                 cursor.skip_blanks()
+                if cursor.looking_at(")"):
+                    raise cursor.error(Code.TRAILING, "an argument is missing after the comma")
             if len(arguments) == FUNCTIONS[name].most:
                 raise cursor.error(Code.ARG_COUNT, f"{name} takes at most {FUNCTIONS[name].most} arguments")
             argument_at = cursor.position

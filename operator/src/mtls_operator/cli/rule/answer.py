@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from mtls_operator.api.rule import Rule
 from mtls_operator.cli.rule.because import Row, reason_text, reasons, rows, value_text
@@ -166,9 +166,13 @@ def _show_decision(decision: Decision, screen: Screen) -> None:
     for position, reason in enumerate(because(decision)):
         screen.line(f"{'because' if position == 0 else '    and'} {reason}", indent=2)
     if decision.response is not None:
-        screen.line(f"the client gets {decision.response.content_type}: {decision.response.body}", indent=2)
+        own = f"{decision.response.content_type}: {decision.response.body}"
+        screen.line(f"the client gets {_DEFAULT if decision.response.body is None else own}", indent=2)
     if decision.location:
         screen.line(f"to {decision.location}: explain that path", indent=2)
+
+
+_DEFAULT: Final = 'the default answer: "client certificate required" and an id, in JSON or text as it accepts'
 
 
 # For tools
@@ -205,7 +209,7 @@ def document(answer: Answer) -> dict[str, Any]:
         },
         "notes": remarks(answer),
     }
-    if decision.response is not None:
+    if decision.response is not None and decision.response.body is not None:
         result["decision"] |= {
             "contentType": decision.response.content_type,
             "body": decision.response.body,

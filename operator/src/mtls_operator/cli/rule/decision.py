@@ -16,7 +16,7 @@ from mtls_operator.api.rule import Response, Rule, RuleAction
 from mtls_operator.cli.errors import Unanswered
 from mtls_operator.cli.rule.certificate import Worth
 from mtls_operator.cli.rule.request import Described
-from mtls_operator.plan.hostrules import compile_rule
+from mtls_operator.plan.hostrules import HostRules, compile_rule
 from mtls_operator.rules import Traced, trace
 
 _PATH: Final = "http.request.uri.path"
@@ -64,9 +64,9 @@ class Decision:
 
 
 def decide(
-    described: Described, worth: Worth, rules: Sequence[Rule], hostnames: Sequence[str] | None
+    described: Described, worth: Worth, in_force: HostRules, hostnames: Sequence[str] | None
 ) -> Decision:
-    """Return what becomes of a request; ``rules`` are those in force, ``hostnames`` None: any host is ours.
+    """Return what becomes of a request; ``hostnames`` None: any host is ours.
 
     Raises:
         Unanswered: a rule reads something that is not known.
@@ -74,17 +74,21 @@ def decide(
     early = _before_rules(described, hostnames)
     if early is not None:
         return early
-    ordered = sorted((rule for rule in rules if rule.enabled), key=lambda rule: rule.order)
+    ordered = _ordered(in_force)
     steps: list[Step] = []
-    ended = _evaluate(ordered, described, worth, described.path.path, steps)
+    ended = _evaluate(in_force, described, worth, described.path.path, steps)
     if ended is None or ended.action is not RuleAction.BLOCK:
         for reading in described.path.readings:
-            other = _evaluate(ordered, described, worth, reading, steps)
+            other = _evaluate(in_force, described, worth, reading, steps)
             if other is not None and other.action is RuleAction.BLOCK:
                 ended = other
                 break
     seen = {step.rule.meta.name for step in steps}
     return _decision(ended, tuple(steps), tuple(rule for rule in ordered if rule.meta.name not in seen))
+
+
+def _ordered(in_force: HostRules) -> list[Rule]:
+    return sorted((rule for rule in in_force.in_force if rule.enabled), key=lambda rule: rule.order)
 
 
 def _before_rules(described: Described, hostnames: Sequence[str] | None) -> Decision | None:
@@ -112,16 +116,17 @@ def is_ours(host: str, hostnames: Sequence[str]) -> bool:
 
 
 def _evaluate(
-    rules: Sequence[Rule], described: Described, worth: Worth, reading: str, steps: list[Step]
+    in_force: HostRules, described: Described, worth: Worth, reading: str, steps: list[Step]
 ) -> Rule | None:
     """Add a step for each rule until one ends the evaluation, and return that one."""
     request = {**worth.request, **described.fields}
     if reading != described.path.path:
         request[_PATH] = reading
-    for rule in rules:
-        expression, _ = compile_rule(rule)
+    for rule in _ordered(in_force):
+        lists = in_force.lists.get(rule.meta.name, {})
+        expression, _ = compile_rule(rule, lists)
         _require_known(rule, expression.fields & (worth.unknown - described.fields.keys()), worth)
-        step = Step(rule, reading, trace(expression, request))
+        step = Step(rule, reading, trace(expression, request, lists))
         steps.append(step)
         if step.matches and rule.action is not RuleAction.LOG:
             return rule

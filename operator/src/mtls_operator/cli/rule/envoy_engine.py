@@ -95,9 +95,20 @@ class EnvoyEngine:
             epoch=self._push.next_epoch(),
             hostnames=[sent.host],
             issuers=[IssuerTrust(self._clients.issuer, listed=True)],
-            rules=[RuleScript("case", "block", code.constants, code.expression, MATCHED)],
+            rules=[
+                RuleScript(
+                    "case",
+                    "block",
+                    code.bound({}),
+                    code.expression,
+                    MATCHED,
+                    paths=None if code.guard.paths is None else tuple(sorted(code.guard.paths)),
+                    prefixes=tuple(sorted(code.guard.prefixes)),
+                    spares_good=code.guard.spares_good,
+                )
+            ],
             reads_certificate=expression.reads_certificate,
-            forward_xfcc=True,
+            forward=["xfcc"],
             runtime=RUNTIME,
             mounted=self._rules_file,
         )
@@ -200,7 +211,6 @@ def _config(*, upstream: int, discovery: int) -> ProxyConfig:
         protocol="HTTP1",
         min_tls="1.2",
         max_connection_age=3600,
-        forward_xfcc=True,
         discovery_host="127.0.0.1",
         discovery_port=discovery,
         discovery_server_name=_SERVER,
@@ -217,7 +227,7 @@ def _mount(  # noqa: PLR0913 - what stands in the folders
         issuers=[IssuerTrust(managed.digest, listed=True)],
         rules=[],
         reads_certificate=False,
-        forward_xfcc=True,
+        forward=["xfcc"],
         runtime=RUNTIME,
         mounted=site.placement.rules_file,
     )

@@ -161,7 +161,7 @@ def explain(scene: Scene, flags: Flags, claim: Claim, *, mtls_host: str, now: da
     described = describe(flags, default_host=_default_host(at_host), at=now, paths=paths)
     worth = presented(claim, scene, at_host, now=now)
     hostnames = at_host.host.hostnames if at_host.host is not None else None
-    decision = decide(described, worth, at_host.rules.in_force, hostnames)
+    decision = decide(described, worth, at_host.rules, hostnames)
     return Answer(scene.namespace, at_host, described, worth, decision, (*at_host.notes, *_deployed(at_host)))
 
 
@@ -181,9 +181,10 @@ def _scene(parsed: argparse.Namespace) -> Scene:
                 "the rules come from files (-f) or from a cluster (--kubeconfig, --context), not from both"
             )
         return scene_of_files(read_manifests(parsed.filename), parsed.namespace)
-    from mtls_operator.cli.rule.live import Access, scene_of_cluster  # noqa: PLC0415 - loads the client of Kubernetes
+    from mtls_operator.cli.access import Access  # noqa: PLC0415 - loads the client of Kubernetes
+    from mtls_operator.cli.rule.live import scene_of_cluster  # noqa: PLC0415 - as above
 
-    return scene_of_cluster(Access(parsed.namespace, parsed.kubeconfig, parsed.context))
+    return scene_of_cluster(Access.of(parsed))
 
 
 def _default_host(at_host: HostInForce) -> str:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mtls_operator.api import names
-from mtls_operator.cli.errors import Unanswered
+from mtls_operator.cli.access import Access, on_cluster
 from mtls_operator.cli.rule.scene import Scene
-from mtls_operator.cluster import Cluster, ClusterError, Kind, connect, namespace_of_context
+from mtls_operator.cluster import Cluster, Kind
 from mtls_operator.plan.hostrules import read_last_good
+from mtls_operator.plan.lists import list_name, list_of
 from mtls_operator.plan.reading import read_rule
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Which cluster and namespace; empty where the kubeconfig decides."""
-
-    namespace: str | None
-    kubeconfig: str | None
-    context: str | None
 
 
 def scene_of_cluster(access: Access) -> Scene:
@@ -31,21 +21,7 @@ def scene_of_cluster(access: Access) -> Scene:
     Raises:
         Unanswered: the cluster cannot be reached, or something may not be read.
     """
-    try:
-        namespace = access.namespace or namespace_of_context(
-            kubeconfig=access.kubeconfig, context=access.context
-        )
-        return asyncio.run(_read(access, namespace))
-    except ClusterError as error:
-        raise Unanswered(str(error)) from error
-
-
-async def _read(access: Access, namespace: str) -> Scene:
-    cluster = await connect(kubeconfig=access.kubeconfig, context=access.context)
-    try:
-        return await read_scene(cluster, namespace)
-    finally:
-        await cluster.close()
+    return on_cluster(access, read_scene)
 
 
 async def read_scene(cluster: Cluster, namespace: str) -> Scene:
@@ -53,6 +29,7 @@ async def read_scene(cluster: Cluster, namespace: str) -> Scene:
     hosts = {_name(body): body for body in await cluster.list(Kind.HOST, namespace)}
     rules = [read_rule(body) for body in await cluster.list(Kind.RULE, namespace)]
     certificates = {_name(body): body for body in await cluster.list(Kind.CERTIFICATE, namespace)}
+    labelled = await cluster.list(Kind.CONFIG_MAP, namespace, labels=names.LIST_LABEL)
     last_good = {}
     for host in hosts:
         written = await _data(cluster, namespace, names.host_config(host))
@@ -67,6 +44,7 @@ async def read_scene(cluster: Cluster, namespace: str) -> Scene:
         live=True,
         last_good=last_good,
         ca_pem=authority.get(names.CA_KEY),
+        lists={list_name(_name(body)): list_of(body) for body in labelled},
         revoked=_serials(revocations.get(names.REVOKED_JSON_KEY)),
     )
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from lupa import luajit21
 
-from mtls_operator.rules import RUNTIME, LuaCode
+from mtls_operator.rules import RUNTIME, LuaCode, NamedList
 from mtls_operator.rules.request import Data, field_value
 from mtls_operator.rules.schema import SUPPORTED_FIELDS
 
@@ -25,13 +25,16 @@ class Machine:
         self.lua = luajit21.LuaRuntime(encoding=None, unpack_returned_tuples=True)
         self.runtime = self.lua.execute(RUNTIME.encode())
 
-    def load(self, code: LuaCode) -> Any:
+    def load(self, code: LuaCode, lists: Mapping[str, NamedList] | None = None) -> Any:
         """Return the Lua function of a rule; raises when LuaJIT does not load it."""
-        return self.lua.execute((_RULE % (",".join(code.constants), code.expression)).encode("ascii"))
+        constants = code.bound(lists or {})
+        return self.lua.execute((_RULE % (",".join(constants), code.expression)).encode("ascii"))
 
-    def run(self, code: LuaCode, request: Mapping[str, object]) -> object:
+    def run(
+        self, code: LuaCode, request: Mapping[str, object], lists: Mapping[str, NamedList] | None = None
+    ) -> object:
         """Return what a rule yields for a request in the form of the reference evaluator."""
-        return self.load(code)(self.runtime, self.facts(request))
+        return self.load(code, lists)(self.runtime, self.facts(request))
 
     def facts(self, request: Mapping[str, object]) -> Any:
         """Return the table of facts as the data plane provides it."""

@@ -105,7 +105,4 @@ def _characters(segment: str) -> str:
 
 
 def _merged(path: str) -> str:
-    if "//" not in path:
-        return path
-    end = "/" if path.endswith("/") else ""
-    return "/" + "/".join(part for part in path.split("/") if part) + end
+    return re.sub("/+", "/", path)

@@ -86,6 +86,16 @@ def _of_file(claim: Claim, scene: Scene, at_host: HostInForce, now: datetime) ->
         judged = judge_client(pem, ca_pem, now=now)
     except PkiError as error:
         raise Unanswered(f"{file}: {error}") from error
+    if (
+        judged.issuer is None
+        and not claim.ca_file
+        and at_host.host is not None
+        and at_host.host.client_cas.trusted
+    ):
+        raise Unanswered(
+            f"{file} is not of the managed CA, and MTLSHost {at_host.name} trusts others too, which are not looked up "
+            "here: give the CA with --ca FILE"
+        )
     fields[issuer_serial] = judged.issuer.serial if judged.issuer is not None else ""
     if judged.issuer is None:
         return Worth(title, True, False, False, judged.problem, fields)
@@ -104,7 +114,7 @@ def _of_file(claim: Claim, scene: Scene, at_host: HostInForce, now: datetime) ->
 
 
 def _managed_ca(scene: Scene, at_host: HostInForce) -> str | None:
-    if at_host.host is not None and not at_host.host.managed_ca:
+    if at_host.host is not None and not at_host.host.client_cas.managed:
         raise Unanswered(
             f"MTLSHost {at_host.name} does not trust the managed CA of its namespace: give its CA with --ca FILE"
         )
@@ -120,7 +130,7 @@ def _of_object(name: str, scene: Scene, at_host: HostInForce, now: datetime) -> 
         where = f"in namespace {scene.namespace}" if scene.live else "in the files"
         raise Unanswered(f"there is no ClientCertificate {name} {where}")
     title = f"ClientCertificate {name}"
-    if at_host.host is not None and not at_host.host.managed_ca:
+    if at_host.host is not None and not at_host.host.client_cas.managed:
         why = f"MTLSHost {at_host.name} does not trust the managed CA of its namespace"
         return some_certificate(verified=False, revoked=False, title=title, why=why)
     status = body.get("status")
@@ -130,6 +140,18 @@ def _of_object(name: str, scene: Scene, at_host: HostInForce, now: datetime) -> 
         revoked = asks_for_revocation(body)
         why = f"issued by the managed CA, spec.revoked is {str(revoked).lower()}"
         return some_certificate(verified=True, revoked=revoked, title=title, why=why)
+    return _of_status(title, body, status, now)
+
+
+def of_object_status(title: str, body: Mapping[str, Any], now: datetime) -> Worth:
+    """Return what the status of a ClientCertificate of a cluster tells.
+
+    Raises:
+        Unanswered: there is no certificate yet.
+    """
+    status = body.get("status")
+    if not isinstance(status, Mapping) or not status.get("state"):
+        raise Unanswered(f"{title} has no certificate yet: the operator has not looked at it")
     return _of_status(title, body, status, now)
 
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from mtls_operator.api import names
 from mtls_operator.cli.errors import Unanswered
 from mtls_operator.cli.rule.path import Path, Paths
+from mtls_operator.envoy import REMOVED_HEADERS
 from mtls_operator.rules import RequestError
 from mtls_operator.rules.request import check_request
 from mtls_operator.rules.schema import CERTIFICATE_PREFIX
@@ -42,8 +43,7 @@ _JOINED: Final = frozenset(
 )
 #: What a client sends under these names does not arrive.
 _DROPPED: Final = re.compile(
-    r"client-cert(-chain)?|cf-client-cert-.*|x-envoy-(external-address|internal)|x-forwarded-(client-cert|proto)"
-    r"|x-original-url|x-rewrite-url|.*_.*"
+    rf"{REMOVED_HEADERS}|x-envoy-(external-address|internal)|x-forwarded-proto|x-request-id|.*_.*"
 )
 _STATES: Final = frozenset(
     CERTIFICATE_PREFIX + f"cert_{name}" for name in ("presented", "verified", "revoked")

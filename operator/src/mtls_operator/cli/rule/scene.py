@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from mtls_operator.api import names
@@ -15,11 +15,13 @@ from mtls_operator.cli.errors import Unanswered
 from mtls_operator.cli.manifests import Manifest
 from mtls_operator.cli.rule.decision import is_ours
 from mtls_operator.cli.rule.verdict import DEFAULT_NAMESPACE, with_namespace
-from mtls_operator.plan.hostrules import BrokenRule, HostRules, Standing, rules_for
+from mtls_operator.plan.hostrules import BrokenRule, FormerRule, HostRules, Standing, rules_for
+from mtls_operator.plan.lists import Lists, list_name, list_of
 from mtls_operator.plan.reading import read_rule
 
 Body: TypeAlias = Mapping[str, Any]
 
+_LIST_KIND: Final = "ConfigMap"
 _OURS: Final = frozenset({names.HOST_KIND, names.RULE_KIND, names.CERTIFICATE_KIND})
 
 
@@ -37,9 +39,10 @@ class Scene:
     rules: Sequence[Rule | BrokenRule]
     certificates: Mapping[str, Body]
     live: bool = False
-    last_good: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] | None = None
+    last_good: Mapping[str, Mapping[str, FormerRule]] | None = None
     ca_pem: str | None = None
     revoked: frozenset[str] | None = None
+    lists: Lists = field(default_factory=dict)
 
 
 def scene_of_files(manifests: Iterable[Manifest], namespace: str | None) -> Scene:
@@ -50,7 +53,8 @@ def scene_of_files(manifests: Iterable[Manifest], namespace: str | None) -> Scen
     """
     found: dict[str, dict[str, dict[str, Body]]] = {}
     for manifest in manifests:
-        if manifest.kind not in _OURS or manifest.body.get("apiVersion") != names.API_VERSION:
+        ours = manifest.kind in _OURS and manifest.body.get("apiVersion") == names.API_VERSION
+        if not ours and not _is_list(manifest):
             continue
         body = with_namespace(manifest.body, namespace or DEFAULT_NAMESPACE)
         try:
@@ -72,7 +76,15 @@ def scene_of_files(manifests: Iterable[Manifest], namespace: str | None) -> Scen
         hosts=kinds.get(names.HOST_KIND, {}),
         rules=[read_rule(body) for body in kinds.get(names.RULE_KIND, {}).values()],
         certificates=kinds.get(names.CERTIFICATE_KIND, {}),
+        lists={list_name(name): list_of(body) for name, body in kinds.get(_LIST_KIND, {}).items()},
     )
+
+
+def _is_list(manifest: Manifest) -> bool:
+    """Say whether a manifest is a named list that rules can use."""
+    metadata = manifest.body.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    return manifest.kind == _LIST_KIND and isinstance(labels, Mapping) and names.LIST_LABEL in labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,7 @@ def host_in_force(scene: Scene, *, name: str, hostname: str) -> HostInForce:
     if chosen not in scene.hosts:
         raise Unanswered(f"there is no MTLSHost {chosen} in namespace {scene.namespace}")
     host = _read_host(scene.hosts[chosen])
-    in_force = rules_for(chosen, scene.rules, (scene.last_good or {}).get(chosen, {}))
+    in_force = rules_for(chosen, scene.rules, (scene.last_good or {}).get(chosen, {}), scene.lists)
     return HostInForce(chosen, host, in_force, _notes(in_force))
 
 
@@ -151,7 +163,7 @@ def _without_host(scene: Scene) -> HostInForce:
         raise Unanswered(
             f"the rules are for several hosts ({', '.join(hosts)}): say which one with --mtls-host"
         )
-    in_force = rules_for(hosts[0] if hosts else "", scene.rules, {})
+    in_force = rules_for(hosts[0] if hosts else "", scene.rules, {}, scene.lists)
     return HostInForce(hosts[0] if hosts else "", None, in_force, _notes(in_force))
 
 

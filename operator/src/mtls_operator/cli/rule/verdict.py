@@ -9,7 +9,7 @@ from mtls_operator.api import names
 from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.rule import Rule, parse_rule
 from mtls_operator.cli.manifests import Manifest
-from mtls_operator.plan.hostrules import compile_rule
+from mtls_operator.plan.hostrules import try_rule
 from mtls_operator.rules import (
     PRODUCT_LIMITS,
     Code,
@@ -69,7 +69,7 @@ def judge_object(manifest: Manifest, *, namespace: str = DEFAULT_NAMESPACE) -> V
     except InvalidSpec as error:
         return Verdict(title, manifest.file, Refused(str(error)))
     try:
-        expression, _ = compile_rule(rule)
+        expression = try_rule(rule)
     except RuleError as error:
         return Verdict(title, manifest.file, Refused(error.display(), error), rule)
     return Verdict(title, manifest.file, Accepted(expression.text, expression), rule)
@@ -117,7 +117,7 @@ def _levels(text: str) -> int:
     while low < high:
         middle = (low + high) // 2
         try:
-            parse(text, limits=Limits(PRODUCT_LIMITS.characters, middle, PRODUCT_LIMITS.regexes))
+            parse(text, limits=Limits(PRODUCT_LIMITS.characters, middle, PRODUCT_LIMITS.regexes), lists=None)
         except RuleError:
             low = middle + 1
         else:
@@ -127,7 +127,7 @@ def _levels(text: str) -> int:
 
 def _judge(text: str) -> Accepted | Refused:
     try:
-        expression = parse(text)
+        expression = parse(text, lists=None)
         to_lua(expression)
     except RuleError as error:
         return Refused(error.display(), error)

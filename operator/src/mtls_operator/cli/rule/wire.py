@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mtls_operator.cli.rule.path import Paths
+from mtls_operator.envoy import REMOVED_HEADERS
 from mtls_operator.rules import Expression, RequestError, evaluate
 from mtls_operator.rules.schema import CERTIFICATE_PREFIX
 
@@ -79,8 +80,7 @@ _NAME: Final = re.compile(r"[a-z0-9!#$%&'*+.^`|~-]+")
 #: Belong to the connection or the body, are removed, or are set by the proxy.
 _OTHER_NAMES: Final = re.compile(
     r"host|connection|content-length|expect|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|http2-settings"
-    r"|cf-client-cert-.*|client-cert(-chain)?|x-envoy-.*|x-forwarded-(client-cert|host|proto|port|scheme)"
-    r"|x-original-url|x-rewrite-url|x-request-id"
+    rf"|{REMOVED_HEADERS}|x-envoy-.*|x-forwarded-(host|proto|port|scheme)|x-request-id"
 )
 _VALUE: Final = re.compile(r"([!-~]([ -~]*[!-~])?)?")
 _HOST: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
@@ -127,7 +127,7 @@ def _sent(request: Mapping[str, object], client: str | None) -> Sent | None:
             return None
         texts[name] = value
     headers = _lines(request.get("http.request.headers", {}))
-    if headers is None:
+    if headers is None or "?" in texts["http.request.uri.path"]:
         return None
     query = texts["http.request.uri.query"]
     return Sent(

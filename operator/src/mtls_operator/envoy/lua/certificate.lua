@@ -9,7 +9,7 @@ local byte, char, floor, sub = string.byte, string.char, math.floor, string.sub
 
 -- Identifiers in their DER form.
 local SUBJECT_KEY, AUTHORITY_KEY, ALTERNATIVE_NAMES = "\85\29\14", "\85\29\35", "\85\29\17"
-local SEQUENCE, SET, OCTETS, BOOLEAN = 0x30, 0x31, 0x04, 0x01
+local SEQUENCE, SET, OCTETS, BITS, BOOLEAN = 0x30, 0x31, 0x04, 0x03, 0x01
 local VERSION, EXTENSIONS, KEY_ID = 0xA0, 0xA3, 0x80
 local EMAIL, DNS, URI, ADDRESS = 0x81, 0x82, 0x86, 0x87
 local UNIVERSAL = 0x1C
@@ -191,6 +191,64 @@ local function read(der)
   return facts
 end
 
+-- Identifiers of the signatures and keys that count, in their DER form: RSA with SHA-2, also as PSS (with which the
+-- proxy takes no other digests), ECDSA with SHA-2, Ed25519; RSA from 2048 bits on, P-256, P-384, P-521.
+local RSA, EC, ED25519 = "\42\134\72\134\247\13\1\1", "\42\134\72\206\61", "\43\101\112"
+local SIGNATURES = {
+  [RSA .. "\10"] = true,
+  [RSA .. "\11"] = true,
+  [RSA .. "\12"] = true,
+  [RSA .. "\13"] = true,
+  [EC .. "\4\3\2"] = true,
+  [EC .. "\4\3\3"] = true,
+  [EC .. "\4\3\4"] = true,
+  [ED25519] = true,
+}
+local CURVES = { [EC .. "\3\1\7"] = true, ["\43\129\4\0\34"] = true, ["\43\129\4\0\35"] = true }
+local LEAST_BYTES = 2048 / 8
+
+local function is_strong(key)
+  local parts = elements(key)
+  local algorithm = elements(expect(parts[1], SEQUENCE))
+  local oid = algorithm[1][2]
+  if oid == RSA .. "\1" then
+    -- The content of the bit string begins with how many bits of its last byte are unused: none.
+    local numbers = elements(expect(elements(sub(expect(parts[2], BITS), 2))[1], SEQUENCE))
+    local modulus = numbers[1][2]:gsub("^%z+", "")
+    return #modulus > LEAST_BYTES or (#modulus == LEAST_BYTES and byte(modulus) >= 0x80)
+  end
+  return oid == ED25519 or (oid == EC .. "\2\1" and CURVES[algorithm[2][2]] == true)
+end
+
+-- Envoy writes these names into x-forwarded-client-cert as they are: a separator in one would be a new element.
+local function are_plain(names)
+  for place = 1, #names do
+    if names[place]:find('[^!-~]') or names[place]:find('[",;]') then
+      return false
+    end
+  end
+  return true
+end
+
+-- Whether a leaf is signed and keyed as we want it from others' CAs, and has only names that can be passed on.
+local function sound(der)
+  local tag, content = element(der, 1)
+  local certificate = elements(expect({ tag, content }, SEQUENCE))
+  local parts = elements(expect(certificate[1], SEQUENCE))
+  local first = parts[1][1] == VERSION and 2 or 1
+  local facts = { email = {}, dns = {}, uri = {}, ip = {} }
+  for place = first + 6, #parts do
+    if parts[place][1] == EXTENSIONS then
+      read_extensions(facts, expect(elements(parts[place][2])[1], SEQUENCE))
+    end
+  end
+  local signature = elements(expect(certificate[2], SEQUENCE))[1][2]
+  return SIGNATURES[signature] == true
+    and is_strong(expect(parts[first + 5], SEQUENCE))
+    and are_plain(facts.dns)
+    and are_plain(facts.uri)
+end
+
 -- The base64 text of each certificate in what Envoy calls URL-encoded PEM.
 local function bodies(encoded)
   local pem = encoded:gsub("%%(%x%x)", function(digits)
@@ -211,4 +269,4 @@ local function time_text(seconds)
   return ("%s %2d %02d:%02d:%02d %d GMT"):format(MONTHS[t.month], t.day, t.hour, t.min, t.sec, t.year)
 end
 
-return { read = read, bodies = bodies, time_text = time_text }
+return { read = read, sound = sound, bodies = bodies, time_text = time_text }

@@ -47,7 +47,11 @@ local function plain(path)
 end
 
 -- The path with its escapes in upper case: both cases mean the same (RFC 3986, 6.2.2.1), and rules compare bytes.
+-- Repeated slashes are one: of a path of nothing but slashes Envoy leaves two.
 local function canonical(path)
+  if path:find("//", 1, true) then
+    path = path:gsub("//+", "/")
+  end
   return simple(path) and path or (path:gsub("%%%x%x", string.upper))
 end
 

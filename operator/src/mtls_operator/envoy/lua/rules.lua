@@ -2,11 +2,10 @@
 --
 -- The decision is the filter state "mtls.decision". "allow" is set by the very last statement: whatever fails
 -- before leaves it unset, and the gate behind this filter denies. Nothing after handle:respond() runs.
-local config, rules_for, facts_of, paths, answer, record = ...
+local config, rules_for, facts_of, paths, answer, record, forward, own = ...
 
 local READY = "/.mtls/ready"
 local DENIED = "client certificate required"
-local XFCC = "x-forwarded-client-cert"
 
 -- The kubelet asks by address and without a server name. It is told that this script runs; the application is
 -- not asked.
@@ -30,7 +29,8 @@ local function is_ours(host)
   return config.exact[host] or config.wildcard[host:match("^[^.]+%.(.+)$") or ""] or false
 end
 
--- What the presented certificate is worth now, not when the connection was opened.
+-- What the presented certificate is worth now, not when the connection was opened. An issuer is true in the table when
+-- the filter before this one has its list (a managed CA), and false when users brought it.
 local function judge(request)
   local ssl = request.ssl
   request.presented = ssl ~= nil and ssl:peerCertificatePresented()
@@ -39,14 +39,18 @@ local function judge(request)
     return
   end
   local state = request.info:filterState():get("mtls.revoked")
-  local listed = false
+  local listed, imported = false, "0"
   if ssl:peerCertificateValidated() and os.time() < ssl:expirationPeerCertificate() then
-    local issuer = config.issuers[ssl:sha256PeerCertificateIssuerDigest()]
-    request.verified = issuer ~= nil
-    listed = issuer == true
+    local issuer = ssl:sha256PeerCertificateIssuerDigest()
+    local managed = config.issuers[issuer]
+    listed = managed == true
+    request.verified = listed or (managed == false and own.is_sound(request))
+    if request.verified and not listed then
+      imported = own.state(request, issuer)
+    end
   end
-  request.revoked = request.verified and state == "1"
-  request.unknown = state ~= "0" and state ~= "1" and (state ~= "?" or listed)
+  request.revoked = request.verified and (state == "1" or imported == "1")
+  request.unknown = imported == "?" or (state ~= "0" and state ~= "1" and (state ~= "?" or listed))
 end
 
 -- The rule that ends the evaluation, or nil; adds the Log rules that apply to logs, each once.
@@ -55,7 +59,7 @@ local function evaluate(request, logs)
   local facts = #rules > 0 and facts_of(request)
   for position = 1, #rules do
     local rule = rules[position]
-    if rule.applies(facts) then
+    if rule.applies(facts, rule.constants) then
       if rule.action ~= "log" then
         return rule
       end
@@ -114,9 +118,6 @@ return function(handle)
   request.ssl = info:downstreamSslConnection()
   request.host, request.path, request.query = host, path, query
   judge(request)
-  if not config.forward_certificate or not request.verified or request.revoked or request.unknown then
-    headers:remove(XFCC)
-  end
   if request.unknown and config.reads_certificate then
     refuse(request, "unknown", "403", DENIED)
   end
@@ -129,5 +130,6 @@ return function(handle)
   if rule ~= nil and rule.action == "block" then
     handle:respond(answer(headers, rule.status, DENIED, rule.own))
   end
+  forward(request)
   info:filterState():set("mtls.decision", "envoy.string", "allow")
 end

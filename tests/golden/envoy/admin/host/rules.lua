@@ -9,20 +9,22 @@ local config = {
   ["exact"] = {
     ["api.example.com"] = true,
   },
-  ["forward_certificate"] = true,
   ["issuers"] = {
     ["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] = true,
   },
   ["reads_certificate"] = true,
   ["wildcard"] = {},
 }
+local expressions = {
+  function(f, K) return ((not f["cf.tls_client_auth.cert_verified"]) or f["cf.tls_client_auth.cert_revoked"]) and (K[1][f["http.request.uri.path"]] == true) end,
+}
+local constants = {}
+local texts = {}
 local rules = {
   {
     ["action"] = "block",
-    ["applies"] = (function()
-      local K = { {["/admin"]=true} }
-      return function(f) return ((not f["cf.tls_client_auth.cert_verified"]) or f["cf.tls_client_auth.cert_revoked"]) and (K[1][f["http.request.uri.path"]] == true) end
-    end)(),
+    ["applies"] = expressions[1],
+    ["constants"] = { {["/admin"]=true} },
     ["name"] = "admin",
     ["status"] = "403",
   },
@@ -123,6 +125,420 @@ return function(path, good)
   return found
 end
 end)(rules)
+local certificates, sha256 = (function(...)
+-- What Envoy does not tell about a client certificate: read from its DER (X.690, RFC 5280).
+--
+-- Envoy has parsed the certificate before, so its form is right; whatever is unexpected here raises an error all
+-- the same, and the gate then denies the request. The facts are the certificate's own word: "verified" says
+-- whether an issuer that we trust has signed them.
+local sha1 = ...
+
+local byte, char, floor, sub = string.byte, string.char, math.floor, string.sub
+
+-- Identifiers in their DER form.
+local SUBJECT_KEY, AUTHORITY_KEY, ALTERNATIVE_NAMES = "\85\29\14", "\85\29\35", "\85\29\17"
+local SEQUENCE, SET, OCTETS, BITS, BOOLEAN = 0x30, 0x31, 0x04, 0x03, 0x01
+local VERSION, EXTENSIONS, KEY_ID = 0xA0, 0xA3, 0x80
+local EMAIL, DNS, URI, ADDRESS = 0x81, 0x82, 0x86, 0x87
+local UNIVERSAL = 0x1C
+
+-- OpenSSL's short names of attributes (crypto/objects); others are written as numbers.
+local SHORT = {
+  ["2.5.4.3"] = "CN",
+  ["2.5.4.4"] = "SN",
+  ["2.5.4.5"] = "serialNumber",
+  ["2.5.4.6"] = "C",
+  ["2.5.4.7"] = "L",
+  ["2.5.4.8"] = "ST",
+  ["2.5.4.9"] = "street",
+  ["2.5.4.10"] = "O",
+  ["2.5.4.11"] = "OU",
+  ["2.5.4.12"] = "title",
+  ["2.5.4.13"] = "description",
+  ["2.5.4.15"] = "businessCategory",
+  ["2.5.4.17"] = "postalCode",
+  ["2.5.4.41"] = "name",
+  ["2.5.4.42"] = "GN",
+  ["2.5.4.43"] = "initials",
+  ["2.5.4.44"] = "generationQualifier",
+  ["2.5.4.46"] = "dnQualifier",
+  ["2.5.4.65"] = "pseudonym",
+  ["2.5.4.97"] = "organizationIdentifier",
+  ["1.2.840.113549.1.9.1"] = "emailAddress",
+  ["0.9.2342.19200300.100.1.1"] = "UID",
+  ["0.9.2342.19200300.100.1.25"] = "DC",
+}
+
+local function hex(bytes)
+  return (bytes:gsub(".", function(each)
+    return ("%02X"):format(byte(each))
+  end))
+end
+
+-- The element at a place: its tag, its content, and where the next one begins.
+local function element(der, place)
+  local tag, length = byte(der, place, place + 1)
+  local start = place + 2
+  assert(length ~= nil and tag % 32 ~= 31, "certificate: no element")
+  if length >= 0x80 then
+    local count = length - 0x80
+    assert(count >= 1 and count <= 3, "certificate: length")
+    length = 0
+    for _ = 1, count do
+      length = length * 256 + assert(byte(der, start), "certificate: length")
+      start = start + 1
+    end
+  end
+  assert(start + length - 1 <= #der, "certificate: too short")
+  return tag, sub(der, start, start + length - 1), start + length
+end
+
+-- All elements of a content: {tag, content} each.
+local function elements(der)
+  local found, place = {}, 1
+  while place <= #der do
+    local tag, content, after = element(der, place)
+    found[#found + 1] = { tag, content }
+    place = after
+  end
+  return found
+end
+
+local function expect(pair, tag)
+  assert(pair ~= nil and pair[1] == tag, "certificate: another element was expected")
+  return pair[2]
+end
+
+-- An object identifier in dotted form. One with a number that Lua cannot hold exactly stays hexadecimal.
+local EXACT = 2 ^ 53
+
+local function dotted(der)
+  local numbers, value = {}, 0
+  for place = 1, #der do
+    local each = byte(der, place)
+    value = value * 128 + each % 128
+    if value >= EXACT then
+      return "#" .. hex(der)
+    end
+    if each < 128 then
+      if #numbers == 0 then
+        numbers[1] = math.min(floor(value / 40), 2)
+        value = value - 40 * numbers[1]
+      end
+      numbers[#numbers + 1] = ("%d"):format(value)
+      value = 0
+    end
+  end
+  return table.concat(numbers, ".")
+end
+
+-- A character string as OpenSSL's one-line form shows it: bytes, and of UniversalString the last byte of each
+-- character when the others are zero. A slash or plus of the value is escaped: neither can begin an attribute.
+local function shown(tag, content)
+  if tag == UNIVERSAL and #content % 4 == 0 and not content:gsub("(...).", "%1"):find("[^%z]") then
+    content = content:gsub("...(.)", "%1")
+  end
+  content = content:gsub("[^ -~]", function(each)
+    return ("\\x%02X"):format(byte(each))
+  end)
+  return (content:gsub("[/+]", "\\%0"))
+end
+
+-- "/C=DE/O=Acme/CN=a" (X509_NAME_oneline of OpenSSL 3): in the order of the certificate, "+" within a set.
+local function legacy(name)
+  local parts = {}
+  for _, set in ipairs(elements(name)) do
+    for place, attribute in ipairs(elements(expect(set, SET))) do
+      local type_and_value = elements(expect(attribute, SEQUENCE))
+      local oid = dotted(type_and_value[1][2])
+      parts[#parts + 1] = (place == 1 and "/" or "+") .. (SHORT[oid] or oid) .. "=" .. shown(unpack(type_and_value[2]))
+    end
+  end
+  return table.concat(parts)
+end
+
+local MAPPED = ("\0"):rep(10) .. "\255\255"
+
+local function address(bytes)
+  assert(#bytes == 4 or #bytes == 16, "certificate: address")
+  return sub(bytes, 1, 12) == MAPPED and sub(bytes, 13) or bytes
+end
+
+local readers = {
+  [SUBJECT_KEY] = function(facts, value)
+    facts.ski = hex(expect(elements(value)[1], OCTETS))
+  end,
+  [AUTHORITY_KEY] = function(facts, value)
+    for _, each in ipairs(elements(expect(elements(value)[1], SEQUENCE))) do
+      if each[1] == KEY_ID then
+        facts.issuer_ski = hex(each[2])
+      end
+    end
+  end,
+  [ALTERNATIVE_NAMES] = function(facts, value)
+    local lists = { [EMAIL] = facts.email, [DNS] = facts.dns, [URI] = facts.uri, [ADDRESS] = facts.ip }
+    for _, each in ipairs(elements(expect(elements(value)[1], SEQUENCE))) do
+      local list = lists[each[1]]
+      if list ~= nil then
+        list[#list + 1] = each[1] == ADDRESS and address(each[2]) or each[2]
+      end
+    end
+  end,
+}
+
+local function read_extensions(facts, extensions)
+  local seen = {}
+  for _, extension in ipairs(elements(extensions)) do
+    local parts = elements(expect(extension, SEQUENCE))
+    local oid = parts[1][2]
+    local value = parts[2][1] == BOOLEAN and parts[3] or parts[2]
+    -- RFC 5280, 4.2: not more than one of a kind.
+    assert(not seen[oid], "certificate: an extension comes twice")
+    seen[oid] = true
+    if readers[oid] ~= nil then
+      readers[oid](facts, expect(value, OCTETS))
+    end
+  end
+end
+
+local function read(der)
+  local facts = { ski = "", issuer_ski = "", email = {}, dns = {}, uri = {}, ip = {} }
+  local tag, content = element(der, 1)
+  local certificate = elements(expect({ tag, content }, SEQUENCE))
+  local parts = elements(expect(certificate[1], SEQUENCE))
+  -- version (left out in version 1), serial number, algorithm, issuer, validity, subject, key
+  local first = parts[1][1] == VERSION and 2 or 1
+  facts.issuer = legacy(expect(parts[first + 2], SEQUENCE))
+  facts.subject = legacy(expect(parts[first + 4], SEQUENCE))
+  for place = first + 6, #parts do
+    if parts[place][1] == EXTENSIONS then
+      read_extensions(facts, expect(elements(parts[place][2])[1], SEQUENCE))
+    end
+  end
+  facts.sha1 = sha1(der)
+  return facts
+end
+
+-- Identifiers of the signatures and keys that count, in their DER form: RSA with SHA-2, also as PSS (with which the
+-- proxy takes no other digests), ECDSA with SHA-2, Ed25519; RSA from 2048 bits on, P-256, P-384, P-521.
+local RSA, EC, ED25519 = "\42\134\72\134\247\13\1\1", "\42\134\72\206\61", "\43\101\112"
+local SIGNATURES = {
+  [RSA .. "\10"] = true,
+  [RSA .. "\11"] = true,
+  [RSA .. "\12"] = true,
+  [RSA .. "\13"] = true,
+  [EC .. "\4\3\2"] = true,
+  [EC .. "\4\3\3"] = true,
+  [EC .. "\4\3\4"] = true,
+  [ED25519] = true,
+}
+local CURVES = { [EC .. "\3\1\7"] = true, ["\43\129\4\0\34"] = true, ["\43\129\4\0\35"] = true }
+local LEAST_BYTES = 2048 / 8
+
+local function is_strong(key)
+  local parts = elements(key)
+  local algorithm = elements(expect(parts[1], SEQUENCE))
+  local oid = algorithm[1][2]
+  if oid == RSA .. "\1" then
+    -- The content of the bit string begins with how many bits of its last byte are unused: none.
+    local numbers = elements(expect(elements(sub(expect(parts[2], BITS), 2))[1], SEQUENCE))
+    local modulus = numbers[1][2]:gsub("^%z+", "")
+    return #modulus > LEAST_BYTES or (#modulus == LEAST_BYTES and byte(modulus) >= 0x80)
+  end
+  return oid == ED25519 or (oid == EC .. "\2\1" and CURVES[algorithm[2][2]] == true)
+end
+
+-- Envoy writes these names into x-forwarded-client-cert as they are: a separator in one would be a new element.
+local function are_plain(names)
+  for place = 1, #names do
+    if names[place]:find('[^!-~]') or names[place]:find('[",;]') then
+      return false
+    end
+  end
+  return true
+end
+
+-- Whether a leaf is signed and keyed as we want it from others' CAs, and has only names that can be passed on.
+local function sound(der)
+  local tag, content = element(der, 1)
+  local certificate = elements(expect({ tag, content }, SEQUENCE))
+  local parts = elements(expect(certificate[1], SEQUENCE))
+  local first = parts[1][1] == VERSION and 2 or 1
+  local facts = { email = {}, dns = {}, uri = {}, ip = {} }
+  for place = first + 6, #parts do
+    if parts[place][1] == EXTENSIONS then
+      read_extensions(facts, expect(elements(parts[place][2])[1], SEQUENCE))
+    end
+  end
+  local signature = elements(expect(certificate[2], SEQUENCE))[1][2]
+  return SIGNATURES[signature] == true
+    and is_strong(expect(parts[first + 5], SEQUENCE))
+    and are_plain(facts.dns)
+    and are_plain(facts.uri)
+end
+
+-- The base64 text of each certificate in what Envoy calls URL-encoded PEM.
+local function bodies(encoded)
+  local pem = encoded:gsub("%%(%x%x)", function(digits)
+    return char(tonumber(digits, 16))
+  end)
+  local found = {}
+  for body in pem:gmatch("%-%-%-%-%-BEGIN CERTIFICATE%-%-%-%-%-\n(.-)%-%-%-%-%-END CERTIFICATE") do
+    found[#found + 1] = body:gsub("\n", "")
+  end
+  return found
+end
+
+-- A time as OpenSSL prints it: "Mar  1 13:35:00 2022 GMT".
+local MONTHS = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
+
+local function time_text(seconds)
+  local t = os.date("!*t", seconds)
+  return ("%s %2d %02d:%02d:%02d %d GMT"):format(MONTHS[t.month], t.day, t.hour, t.min, t.sec, t.year)
+end
+
+return { read = read, sound = sound, bodies = bodies, time_text = time_text }
+end)((function(...)
+-- SHA-1 (FIPS 180-4) in lower-case hex: for fingerprints, which nothing trusts.
+jit.on(true, true)
+
+local band, bor, bxor, rol, tobit = bit.band, bit.bor, bit.bxor, bit.rol, bit.tobit
+local lshift, rshift, tohex = bit.lshift, bit.rshift, bit.tohex
+local byte, char = string.byte, string.char
+
+-- The message, a one bit, zeros, and the length in bits, to a multiple of 64 bytes.
+local function padded(message)
+  local length = #message
+  local tail = char(band(rshift(length, 21), 255), band(rshift(length, 13), 255), band(rshift(length, 5), 255))
+  return message .. "\128" .. ("\0"):rep((55 - length) % 64) .. "\0\0\0\0" .. tail .. char(band(lshift(length, 3), 255))
+end
+
+-- The sixteen words of a block, and those made of them.
+local function schedule(text, start)
+  local words = {}
+  for i = 0, 15 do
+    local a, b, c, d = byte(text, start + 4 * i, start + 4 * i + 3)
+    words[i] = bor(lshift(a, 24), lshift(b, 16), lshift(c, 8), d)
+  end
+  for i = 16, 79 do
+    words[i] = rol(bxor(words[i - 3], words[i - 8], words[i - 14], words[i - 16]), 1)
+  end
+  return words
+end
+
+local function mixed(round, b, c, d)
+  if round < 20 then
+    return bxor(d, band(b, bxor(c, d))), 0x5A827999
+  elseif round < 40 then
+    return bxor(b, c, d), 0x6ED9EBA1
+  elseif round < 60 then
+    return bor(band(b, c), band(d, bor(b, c))), 0x8F1BBCDC
+  end
+  return bxor(b, c, d), 0xCA62C1D6
+end
+
+return function(message)
+  local h0, h1, h2, h3, h4 = 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0
+  local text = padded(message)
+  for start = 1, #text, 64 do
+    local words = schedule(text, start)
+    local a, b, c, d, e = tobit(h0), tobit(h1), tobit(h2), tobit(h3), tobit(h4)
+    for round = 0, 79 do
+      local f, constant = mixed(round, b, c, d)
+      -- Each sum is cut to 32 bits before it can leave the integers that a double holds.
+      local sum = tobit(tobit(rol(a, 5) + f) + tobit(e + tobit(constant)))
+      a, b, c, d, e = tobit(sum + words[round]), a, rol(b, 30), c, d
+    end
+    h0, h1, h2, h3, h4 = tobit(h0 + a), tobit(h1 + b), tobit(h2 + c), tobit(h3 + d), tobit(h4 + e)
+  end
+  return tohex(h0) .. tohex(h1) .. tohex(h2) .. tohex(h3) .. tohex(h4)
+end
+end)()), (function(...)
+-- SHA-256 (FIPS 180-4) in lower-case hex: to tell certificates apart as Envoy does.
+local band, bnot, bxor, ror, tobit = bit.band, bit.bnot, bit.bxor, bit.ror, bit.tobit
+local bor, lshift, rshift, tohex = bit.bor, bit.lshift, bit.rshift, bit.tohex
+local byte, char, floor = string.byte, string.char, math.floor
+
+-- The first 32 bits of what follows the point in a root. Both roots stay below 128 and 8, so that the digits of
+-- a double are enough.
+local function fraction(root)
+  return tobit(floor((root - floor(root)) * 2 ^ 32))
+end
+
+-- The cube root of a whole number; one step of Newton's method takes the last doubt out of the power.
+local function cube_root(number)
+  local root = number ^ (1 / 3)
+  return root - (root * root * root - number) / (3 * root * root)
+end
+
+local ROUND, START = {}, {}
+local candidate = 2
+while #ROUND < 64 do
+  local prime = true
+  for divisor = 2, candidate - 1 do
+    prime = prime and candidate % divisor ~= 0
+  end
+  if prime then
+    ROUND[#ROUND + 1] = fraction(cube_root(candidate))
+    START[#START + 1] = fraction(candidate ^ 0.5)
+  end
+  candidate = candidate + 1
+end
+
+-- The message, a one bit, zeros, and the length in bits, to a multiple of 64 bytes.
+local function padded(message)
+  local length = #message
+  local tail = char(band(rshift(length, 21), 255), band(rshift(length, 13), 255), band(rshift(length, 5), 255))
+  return message .. "\128" .. ("\0"):rep((55 - length) % 64) .. "\0\0\0\0" .. tail .. char(band(lshift(length, 3), 255))
+end
+
+-- The sixteen words of a block, and those made of them.
+local function schedule(text, start)
+  local words = {}
+  for i = 1, 16 do
+    local a, b, c, d = byte(text, start + 4 * i - 4, start + 4 * i - 1)
+    words[i] = bor(lshift(a, 24), lshift(b, 16), lshift(c, 8), d)
+  end
+  for i = 17, 64 do
+    local early, late = words[i - 15], words[i - 2]
+    local first = bxor(ror(early, 7), ror(early, 18), rshift(early, 3))
+    local second = bxor(ror(late, 17), ror(late, 19), rshift(late, 10))
+    words[i] = tobit(words[i - 16] + first + words[i - 7] + second)
+  end
+  return words
+end
+
+-- Sums of five words stay far below 2^53, where doubles are exact; tobit cuts them to 32 bits.
+local function compressed(state, words)
+  local a, b, c, d, e, f, g, h = unpack(state)
+  for i = 1, 64 do
+    local mixed = bxor(ror(e, 6), ror(e, 11), ror(e, 25))
+    local choice = bxor(band(e, f), band(bnot(e), g))
+    local first = tobit(h + mixed + choice + ROUND[i] + words[i])
+    local turned = bxor(ror(a, 2), ror(a, 13), ror(a, 22))
+    local majority = bxor(band(a, b), band(a, c), band(b, c))
+    a, b, c, d, e, f, g, h = tobit(first + turned + majority), a, b, c, tobit(d + first), e, f, g
+  end
+  local added = { a, b, c, d, e, f, g, h }
+  for i = 1, 8 do
+    added[i] = tobit(added[i] + state[i])
+  end
+  return added
+end
+
+return function(message)
+  local state = { unpack(START, 1, 8) }
+  local text = padded(message)
+  for start = 1, #text, 64 do
+    state = compressed(state, schedule(text, start))
+  end
+  local digits = {}
+  for i = 1, 8 do
+    digits[i] = tohex(state[i])
+  end
+  return table.concat(digits)
+end
+end)()
 local facts_of = (function(...)
 -- The facts that expressions read: f["<field>"]. Each is computed when it is first read, for one request; none
 -- is ever nil. A field that does not exist raises an error, and the gate then denies the request.
@@ -545,277 +961,7 @@ local function cookies(header)
 end
 
 return { header_lines = header_lines, values_of = values_of, arguments = arguments, cookies = cookies }
-end)(), (function(...)
--- What Envoy does not tell about a client certificate: read from its DER (X.690, RFC 5280).
---
--- Envoy has parsed the certificate before, so its form is right; whatever is unexpected here raises an error all
--- the same, and the gate then denies the request. The facts are the certificate's own word: "verified" says
--- whether an issuer that we trust has signed them.
-local sha1 = ...
-
-local byte, char, floor, sub = string.byte, string.char, math.floor, string.sub
-
--- Identifiers in their DER form.
-local SUBJECT_KEY, AUTHORITY_KEY, ALTERNATIVE_NAMES = "\85\29\14", "\85\29\35", "\85\29\17"
-local SEQUENCE, SET, OCTETS, BOOLEAN = 0x30, 0x31, 0x04, 0x01
-local VERSION, EXTENSIONS, KEY_ID = 0xA0, 0xA3, 0x80
-local EMAIL, DNS, URI, ADDRESS = 0x81, 0x82, 0x86, 0x87
-local UNIVERSAL = 0x1C
-
--- OpenSSL's short names of attributes (crypto/objects); others are written as numbers.
-local SHORT = {
-  ["2.5.4.3"] = "CN",
-  ["2.5.4.4"] = "SN",
-  ["2.5.4.5"] = "serialNumber",
-  ["2.5.4.6"] = "C",
-  ["2.5.4.7"] = "L",
-  ["2.5.4.8"] = "ST",
-  ["2.5.4.9"] = "street",
-  ["2.5.4.10"] = "O",
-  ["2.5.4.11"] = "OU",
-  ["2.5.4.12"] = "title",
-  ["2.5.4.13"] = "description",
-  ["2.5.4.15"] = "businessCategory",
-  ["2.5.4.17"] = "postalCode",
-  ["2.5.4.41"] = "name",
-  ["2.5.4.42"] = "GN",
-  ["2.5.4.43"] = "initials",
-  ["2.5.4.44"] = "generationQualifier",
-  ["2.5.4.46"] = "dnQualifier",
-  ["2.5.4.65"] = "pseudonym",
-  ["2.5.4.97"] = "organizationIdentifier",
-  ["1.2.840.113549.1.9.1"] = "emailAddress",
-  ["0.9.2342.19200300.100.1.1"] = "UID",
-  ["0.9.2342.19200300.100.1.25"] = "DC",
-}
-
-local function hex(bytes)
-  return (bytes:gsub(".", function(each)
-    return ("%02X"):format(byte(each))
-  end))
-end
-
--- The element at a place: its tag, its content, and where the next one begins.
-local function element(der, place)
-  local tag, length = byte(der, place, place + 1)
-  local start = place + 2
-  assert(length ~= nil and tag % 32 ~= 31, "certificate: no element")
-  if length >= 0x80 then
-    local count = length - 0x80
-    assert(count >= 1 and count <= 3, "certificate: length")
-    length = 0
-    for _ = 1, count do
-      length = length * 256 + assert(byte(der, start), "certificate: length")
-      start = start + 1
-    end
-  end
-  assert(start + length - 1 <= #der, "certificate: too short")
-  return tag, sub(der, start, start + length - 1), start + length
-end
-
--- All elements of a content: {tag, content} each.
-local function elements(der)
-  local found, place = {}, 1
-  while place <= #der do
-    local tag, content, after = element(der, place)
-    found[#found + 1] = { tag, content }
-    place = after
-  end
-  return found
-end
-
-local function expect(pair, tag)
-  assert(pair ~= nil and pair[1] == tag, "certificate: another element was expected")
-  return pair[2]
-end
-
--- An object identifier in dotted form. One with a number that Lua cannot hold exactly stays hexadecimal.
-local EXACT = 2 ^ 53
-
-local function dotted(der)
-  local numbers, value = {}, 0
-  for place = 1, #der do
-    local each = byte(der, place)
-    value = value * 128 + each % 128
-    if value >= EXACT then
-      return "#" .. hex(der)
-    end
-    if each < 128 then
-      if #numbers == 0 then
-        numbers[1] = math.min(floor(value / 40), 2)
-        value = value - 40 * numbers[1]
-      end
-      numbers[#numbers + 1] = ("%d"):format(value)
-      value = 0
-    end
-  end
-  return table.concat(numbers, ".")
-end
-
--- A character string as OpenSSL's one-line form shows it: bytes, and of UniversalString the last byte of each
--- character when the others are zero. A slash or plus of the value is escaped: neither can begin an attribute.
-local function shown(tag, content)
-  if tag == UNIVERSAL and #content % 4 == 0 and not content:gsub("(...).", "%1"):find("[^%z]") then
-    content = content:gsub("...(.)", "%1")
-  end
-  content = content:gsub("[^ -~]", function(each)
-    return ("\\x%02X"):format(byte(each))
-  end)
-  return (content:gsub("[/+]", "\\%0"))
-end
-
--- "/C=DE/O=Acme/CN=a" (X509_NAME_oneline of OpenSSL 3): in the order of the certificate, "+" within a set.
-local function legacy(name)
-  local parts = {}
-  for _, set in ipairs(elements(name)) do
-    for place, attribute in ipairs(elements(expect(set, SET))) do
-      local type_and_value = elements(expect(attribute, SEQUENCE))
-      local oid = dotted(type_and_value[1][2])
-      parts[#parts + 1] = (place == 1 and "/" or "+") .. (SHORT[oid] or oid) .. "=" .. shown(unpack(type_and_value[2]))
-    end
-  end
-  return table.concat(parts)
-end
-
-local MAPPED = ("\0"):rep(10) .. "\255\255"
-
-local function address(bytes)
-  assert(#bytes == 4 or #bytes == 16, "certificate: address")
-  return sub(bytes, 1, 12) == MAPPED and sub(bytes, 13) or bytes
-end
-
-local readers = {
-  [SUBJECT_KEY] = function(facts, value)
-    facts.ski = hex(expect(elements(value)[1], OCTETS))
-  end,
-  [AUTHORITY_KEY] = function(facts, value)
-    for _, each in ipairs(elements(expect(elements(value)[1], SEQUENCE))) do
-      if each[1] == KEY_ID then
-        facts.issuer_ski = hex(each[2])
-      end
-    end
-  end,
-  [ALTERNATIVE_NAMES] = function(facts, value)
-    local lists = { [EMAIL] = facts.email, [DNS] = facts.dns, [URI] = facts.uri, [ADDRESS] = facts.ip }
-    for _, each in ipairs(elements(expect(elements(value)[1], SEQUENCE))) do
-      local list = lists[each[1]]
-      if list ~= nil then
-        list[#list + 1] = each[1] == ADDRESS and address(each[2]) or each[2]
-      end
-    end
-  end,
-}
-
-local function read_extensions(facts, extensions)
-  local seen = {}
-  for _, extension in ipairs(elements(extensions)) do
-    local parts = elements(expect(extension, SEQUENCE))
-    local oid = parts[1][2]
-    local value = parts[2][1] == BOOLEAN and parts[3] or parts[2]
-    -- RFC 5280, 4.2: not more than one of a kind.
-    assert(not seen[oid], "certificate: an extension comes twice")
-    seen[oid] = true
-    if readers[oid] ~= nil then
-      readers[oid](facts, expect(value, OCTETS))
-    end
-  end
-end
-
-local function read(der)
-  local facts = { ski = "", issuer_ski = "", email = {}, dns = {}, uri = {}, ip = {} }
-  local tag, content = element(der, 1)
-  local certificate = elements(expect({ tag, content }, SEQUENCE))
-  local parts = elements(expect(certificate[1], SEQUENCE))
-  -- version (left out in version 1), serial number, algorithm, issuer, validity, subject, key
-  local first = parts[1][1] == VERSION and 2 or 1
-  facts.issuer = legacy(expect(parts[first + 2], SEQUENCE))
-  facts.subject = legacy(expect(parts[first + 4], SEQUENCE))
-  for place = first + 6, #parts do
-    if parts[place][1] == EXTENSIONS then
-      read_extensions(facts, expect(elements(parts[place][2])[1], SEQUENCE))
-    end
-  end
-  facts.sha1 = sha1(der)
-  return facts
-end
-
--- The base64 text of each certificate in what Envoy calls URL-encoded PEM.
-local function bodies(encoded)
-  local pem = encoded:gsub("%%(%x%x)", function(digits)
-    return char(tonumber(digits, 16))
-  end)
-  local found = {}
-  for body in pem:gmatch("%-%-%-%-%-BEGIN CERTIFICATE%-%-%-%-%-\n(.-)%-%-%-%-%-END CERTIFICATE") do
-    found[#found + 1] = body:gsub("\n", "")
-  end
-  return found
-end
-
--- A time as OpenSSL prints it: "Mar  1 13:35:00 2022 GMT".
-local MONTHS = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
-
-local function time_text(seconds)
-  local t = os.date("!*t", seconds)
-  return ("%s %2d %02d:%02d:%02d %d GMT"):format(MONTHS[t.month], t.day, t.hour, t.min, t.sec, t.year)
-end
-
-return { read = read, bodies = bodies, time_text = time_text }
-end)((function(...)
--- SHA-1 (FIPS 180-4) in lower-case hex: for fingerprints, which nothing trusts.
-jit.on(true, true)
-
-local band, bor, bxor, rol, tobit = bit.band, bit.bor, bit.bxor, bit.rol, bit.tobit
-local lshift, rshift, tohex = bit.lshift, bit.rshift, bit.tohex
-local byte, char = string.byte, string.char
-
--- The message, a one bit, zeros, and the length in bits, to a multiple of 64 bytes.
-local function padded(message)
-  local length = #message
-  local tail = char(band(rshift(length, 21), 255), band(rshift(length, 13), 255), band(rshift(length, 5), 255))
-  return message .. "\128" .. ("\0"):rep((55 - length) % 64) .. "\0\0\0\0" .. tail .. char(band(lshift(length, 3), 255))
-end
-
--- The sixteen words of a block, and those made of them.
-local function schedule(text, start)
-  local words = {}
-  for i = 0, 15 do
-    local a, b, c, d = byte(text, start + 4 * i, start + 4 * i + 3)
-    words[i] = bor(lshift(a, 24), lshift(b, 16), lshift(c, 8), d)
-  end
-  for i = 16, 79 do
-    words[i] = rol(bxor(words[i - 3], words[i - 8], words[i - 14], words[i - 16]), 1)
-  end
-  return words
-end
-
-local function mixed(round, b, c, d)
-  if round < 20 then
-    return bxor(d, band(b, bxor(c, d))), 0x5A827999
-  elseif round < 40 then
-    return bxor(b, c, d), 0x6ED9EBA1
-  elseif round < 60 then
-    return bor(band(b, c), band(d, bor(b, c))), 0x8F1BBCDC
-  end
-  return bxor(b, c, d), 0xCA62C1D6
-end
-
-return function(message)
-  local h0, h1, h2, h3, h4 = 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0
-  local text = padded(message)
-  for start = 1, #text, 64 do
-    local words = schedule(text, start)
-    local a, b, c, d, e = tobit(h0), tobit(h1), tobit(h2), tobit(h3), tobit(h4)
-    for round = 0, 79 do
-      local f, constant = mixed(round, b, c, d)
-      -- Each sum is cut to 32 bits before it can leave the integers that a double holds.
-      local sum = tobit(tobit(rol(a, 5) + f) + tobit(e + tobit(constant)))
-      a, b, c, d, e = tobit(sum + words[round]), a, rol(b, 30), c, d
-    end
-    h0, h1, h2, h3, h4 = tobit(h0 + a), tobit(h1 + b), tobit(h2 + c), tobit(h3 + d), tobit(h4 + e)
-  end
-  return tohex(h0) .. tohex(h1) .. tohex(h2) .. tohex(h3) .. tohex(h4)
-end
-end)()))
+end)(), certificates)
 local answer, record = (function(...)
 -- What a refused client is told: a fixed text and the request's id, which is ours. Nothing that it sent comes back.
 --
@@ -980,141 +1126,227 @@ return function(request, action, rule, logs)
   end
 end
 end)(1764000000000)
-local decide = (function(...)
--- Decides every request: whether it is for us, what its certificate is worth, and what the rules say.
+local wanted = {
+  ["cloudflare"] = false,
+  ["rfc9440"] = false,
+  ["xfcc"] = true,
+}
+local forward = (function(...)
+-- What the application is told about the client certificate, on every request anew: nothing, unless the
+-- certificate is verified, not revoked and not of unknown state at this moment.
 --
--- The decision is the filter state "mtls.decision". "allow" is set by the very last statement: whatever fails
--- before leaves it unset, and the gate behind this filter denies. Nothing after handle:respond() runs.
-local config, rules_for, facts_of, paths, answer, record = ...
+-- Envoy has taken every such header of the client's away, and set x-forwarded-client-cert for whatever certificate
+-- was presented: here it is taken away again. An error in here leaves the request undecided, and the gate denies it.
+local wanted, issuers, certificates, sha256 = ...
 
-local READY = "/.mtls/ready"
-local DENIED = "client certificate required"
 local XFCC = "x-forwarded-client-cert"
+local CERT, CHAIN = "client-cert", "client-cert-chain"
+local CLOUDFLARE_DER, CLOUDFLARE_DIGEST = "cf-client-cert-der-base64", "cf-client-cert-sha256"
 
--- The kubelet asks by address and without a server name. It is told that this script runs; the application is
--- not asked.
-local function ready(handle, headers, info)
-  info:filterState():set("mtls.decision", "envoy.string", "ready")
-  if headers:get(":method") ~= "GET" then
-    handle:respond({ [":status"] = "405", ["allow"] = "GET" }, "")
+-- The limits of Cloudflare's fields of the same content. What is longer is not forwarded: servers refuse requests
+-- with headers of that size, and a part of a certificate is none.
+local MOST_LEAF, MOST_CHAIN = 10 * 1024, 16 * 1024
+-- More than this holds too long a certificate in every case: in a URL a character of base64 takes at most three.
+local MOST_SENT = 80 * 1024
+
+-- Values by what they are made of; forgotten when there are too many, for clients choose what they present.
+local function memory(most)
+  local kept, count = {}, 0
+  local function keep(key, value)
+    if count >= most then
+      kept, count = {}, 0
+    end
+    kept[key], count = value, count + 1
+    return value
   end
-  handle:respond({ [":status"] = "200", ["content-type"] = "text/plain" }, "ok\n")
+  return function(key)
+    return kept[key]
+  end, keep
 end
 
-local NONE = {}
+local known_leaf, keep_leaf = memory(256)
+local known_chain, keep_chain = memory(64)
 
-local function refuse(request, action, status, message)
-  record(request, action, nil, NONE)
-  request.handle:respond(answer(request.headers, status, message))
+-- RFC 9440, 2.1: a Byte Sequence of RFC 8941.
+local function byte_sequence(body)
+  return ":" .. body .. ":"
 end
 
--- An exact name, or a wildcard that stands for exactly one label (RFC 6125, 6.4.3).
-local function is_ours(host)
-  return config.exact[host] or config.wildcard[host:match("^[^.]+%.(.+)$") or ""] or false
-end
-
--- What the presented certificate is worth now, not when the connection was opened.
-local function judge(request)
-  local ssl = request.ssl
-  request.presented = ssl ~= nil and ssl:peerCertificatePresented()
-  request.verified, request.revoked, request.unknown = false, false, false
-  if not request.presented then
-    return
+-- The certificate in both forms; empty when it is too long. By its digest: the same bytes say the same.
+local function leaf_of(ssl, digest)
+  local leaf = known_leaf(digest)
+  if leaf == nil then
+    local body = certificates.bodies(ssl:urlEncodedPemEncodedPeerCertificate())[1]
+    local sequence = byte_sequence(body)
+    leaf = keep_leaf(digest, #sequence <= MOST_LEAF and { der = body, sequence = sequence } or {})
   end
-  local state = request.info:filterState():get("mtls.revoked")
-  local listed = false
-  if ssl:peerCertificateValidated() and os.time() < ssl:expirationPeerCertificate() then
-    local issuer = config.issuers[ssl:sha256PeerCertificateIssuerDigest()]
-    request.verified = issuer ~= nil
-    listed = issuer == true
-  end
-  request.revoked = request.verified and state == "1"
-  request.unknown = state ~= "0" and state ~= "1" and (state ~= "?" or listed)
+  return leaf
 end
 
--- The rule that ends the evaluation, or nil; adds the Log rules that apply to logs, each once.
-local function evaluate(request, logs)
-  local rules = rules_for(request.path, request.verified and not request.revoked)
-  local facts = #rules > 0 and facts_of(request)
-  for position = 1, #rules do
-    local rule = rules[position]
-    if rule.applies(facts) then
-      if rule.action ~= "log" then
-        return rule
-      end
-      if not logs[rule.name] then
-        logs[rule.name] = true
-        logs[#logs + 1] = rule
-      end
+-- RFC 9440, 2.3, wants the chain that was used for the validation, but a client can send any certificate behind its
+-- own: taken are, in the order sent, the issuer that Envoy found in the verified chain, and then each certificate
+-- that this host trusts and that has issued the one before. The first other one ends the chain.
+local function validated(handle, bodies, issuer)
+  local parts, size, expected = {}, -2, nil
+  for place = 2, #bodies do
+    local part = byte_sequence(bodies[place])
+    size = size + 2 + #part
+    if size > MOST_CHAIN then
+      return ""
+    end
+    local der = handle:base64Decode(bodies[place])
+    local digest = sha256(der)
+    if issuers[digest] == nil or (place == 2 and digest ~= issuer) then
+      break
+    end
+    local facts = certificates.read(der)
+    if expected ~= nil and facts.subject ~= expected then
+      break
+    end
+    parts[#parts + 1] = part
+    expected = facts.issuer
+    if facts.subject == expected then
+      break
     end
   end
-  return nil
+  return table.concat(parts, ", ")
 end
 
--- A path is judged in every reading that it has; a Block in any of them counts.
-local function verdict(request, logs)
-  local rule = evaluate(request, logs)
-  if rule ~= nil and rule.action == "block" then
-    return rule
+-- Kept by all that was sent: another connection with the same leaf can send another chain.
+local function chain_of(request)
+  local sent = request.ssl:urlEncodedPemEncodedPeerCertificateChain()
+  if #sent > MOST_SENT then
+    return ""
   end
-  local readings = paths.readings(request.path)
-  for position = 1, #readings do
-    local reading = setmetatable({ path = readings[position] }, { __index = request })
-    local other = evaluate(reading, logs)
-    if other ~= nil and other.action == "block" then
-      return other
-    end
+  local issuer = request.ssl:sha256PeerCertificateIssuerDigest()
+  local chain = known_chain(sent)
+  if chain == nil or chain.issuer ~= issuer then
+    local text = validated(request.handle, certificates.bodies(sent), issuer)
+    chain = keep_chain(sent, { issuer = issuer, text = text })
   end
-  return rule
+  return chain.text
 end
 
-return function(handle)
-  local headers, info = handle:headers(), handle:streamInfo()
-  local request = { handle = handle, headers = headers, info = info }
-  -- CONNECT has no path.
-  local target = headers:get(":path") or ""
-  local sent, query = target:match("^([^?]*)%??(.*)$")
-  if not paths.plain(sent) then
-    refuse(request, "malformed", "400", "malformed path")
+local function set(headers, name, value)
+  if value ~= nil and value ~= "" then
+    headers:replace(name, value)
   end
-  local path = paths.canonical(sent)
-  if path == READY then
-    ready(handle, headers, info)
-  end
+end
 
-  local authority = headers:get(":authority") or ""
-  local host = authority:lower()
-  if not is_ours(host) or info:requestedServerName():lower() ~= host then
-    refuse(request, "misdirected", "421", "misdirected request")
+return function(request)
+  local headers = request.headers
+  -- Envoy leaves the header "connection" of an upgrade as it came. A header that it names is dropped by whoever
+  -- takes it for hop-by-hop (RFC 9110, 7.6.1): ours must not be.
+  if headers:get("upgrade") ~= nil then
+    headers:replace("connection", "upgrade")
   end
-  if host ~= authority then
-    headers:replace(":authority", host)
-  end
-  if path ~= sent then
-    headers:replace(":path", path .. target:sub(#sent + 1))
-  end
-
-  request.ssl = info:downstreamSslConnection()
-  request.host, request.path, request.query = host, path, query
-  judge(request)
-  if not config.forward_certificate or not request.verified or request.revoked or request.unknown then
+  local good = request.verified and not request.revoked and not request.unknown
+  if not good or not wanted.xfcc then
     headers:remove(XFCC)
   end
-  if request.unknown and config.reads_certificate then
-    refuse(request, "unknown", "403", DENIED)
+  if not good or not (wanted.rfc9440 or wanted.cloudflare) then
+    return
   end
-
-  local logs = {}
-  local rule = verdict(request, logs)
-  if rule ~= nil or #logs > 0 then
-    record(request, rule and rule.action or "log", rule, logs)
+  local digest = request.ssl:sha256PeerCertificateDigest()
+  local leaf = leaf_of(request.ssl, digest)
+  if wanted.rfc9440 and leaf.sequence ~= nil then
+    headers:replace(CERT, leaf.sequence)
+    set(headers, CHAIN, chain_of(request))
   end
-  if rule ~= nil and rule.action == "block" then
-    handle:respond(answer(headers, rule.status, DENIED, rule.own))
+  if wanted.cloudflare then
+    set(headers, CLOUDFLARE_DER, leaf.der)
+    headers:replace(CLOUDFLARE_DIGEST, digest)
   end
-  info:filterState():set("mtls.decision", "envoy.string", "allow")
 end
-end)(config, rules_for, facts_of, (function(...)
+end)(wanted, config.issuers, certificates, sha256)
+local serials = {}
+local imported = {}
+local own = (function(...)
+-- What is asked of a certificate of a CA that its users brought, beyond what the proxy asks in the handshake: how it
+-- is signed and keyed, that its names cannot forge what applications are told, and the lists of that CA.
+--
+-- lists: digest of the issuing certificate -> { keys, ends }, or false where the list cannot be had. "keys" is sorted:
+-- WIDTH characters for each revoked serial number, the first 48 bits of the SHA-256 of its hexadecimal text. From
+-- the second "ends" on a list says nothing any more. A CA that is not in the table has no lists.
+local lists, certificates, sha256 = ...
+
+local WIDTH, SYMBOLS = 8, 4
+-- In the order of bytes, as strings are compared.
+local ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+-- Of this many leaves it is kept what they are worth: clients choose what they present, but not who signs it.
+local MOST_KEPT = 4096
+
+local floor, sub = math.floor, string.sub
+
+local function key_of(serial)
+  local digest, symbols = sha256(serial:upper()), {}
+  for half = 0, 1 do
+    local bits = tonumber(digest:sub(6 * half + 1, 6 * half + 6), 16)
+    for place = SYMBOLS, 1, -1 do
+      local symbol = bits % 64 + 1
+      symbols[SYMBOLS * half + place] = sub(ALPHABET, symbol, symbol)
+      bits = floor(bits / 64)
+    end
+  end
+  return table.concat(symbols)
+end
+
+local function holds(keys, key)
+  local low, high = 0, #keys / WIDTH
+  while low < high do
+    local middle = floor((low + high) / 2)
+    local found = sub(keys, WIDTH * middle + 1, WIDTH * middle + WIDTH)
+    if found == key then
+      return true
+    elseif found < key then
+      low = middle + 1
+    else
+      high = middle
+    end
+  end
+  return false
+end
+
+local kept, kept_count = {}, 0
+
+-- The same bytes are worth the same: by the digest of the leaf. What cannot be read is worth nothing.
+local function worth(request)
+  local ssl = request.ssl
+  local digest = ssl:sha256PeerCertificateDigest()
+  local found = kept[digest]
+  if found == nil then
+    local read, sound = pcall(function()
+      local body = certificates.bodies(ssl:urlEncodedPemEncodedPeerCertificate())[1]
+      return certificates.sound(request.handle:base64Decode(body))
+    end)
+    if kept_count >= MOST_KEPT then
+      kept, kept_count = {}, 0
+    end
+    found = { sound = read and sound, key = key_of(ssl:serialNumberPeerCertificate()) }
+    kept[digest], kept_count = found, kept_count + 1
+  end
+  return found
+end
+
+local function is_sound(request)
+  return worth(request).sound
+end
+
+-- "0" not revoked, "1" revoked, "?" nobody knows.
+local function state(request, issuer)
+  local list = lists[issuer]
+  if list == nil then
+    return "0"
+  end
+  if not list or (list.ends ~= nil and os.time() >= list.ends) then
+    return "?"
+  end
+  return holds(list.keys, worth(request).key) and "1" or "0"
+end
+
+return { is_sound = is_sound, state = state }
+end)(imported, certificates, sha256)
+local paths = (function(...)
 -- Paths as an application may read them.
 --
 -- Envoy has normalised the path before: dot segments, escapes of plain characters, repeated and escaped slashes,
@@ -1164,7 +1396,11 @@ local function plain(path)
 end
 
 -- The path with its escapes in upper case: both cases mean the same (RFC 3986, 6.2.2.1), and rules compare bytes.
+-- Repeated slashes are one: of a path of nothing but slashes Envoy leaves two.
 local function canonical(path)
+  if path:find("//", 1, true) then
+    path = path:gsub("//+", "/")
+  end
   return simple(path) and path or (path:gsub("%%%x%x", string.upper))
 end
 
@@ -1223,7 +1459,144 @@ local function readings(path)
 end
 
 return { plain = plain, canonical = canonical, readings = readings, without_parameters = without_parameters }
-end)(), answer, record)
+end)()
+local decide = (function(...)
+-- Decides every request: whether it is for us, what its certificate is worth, and what the rules say.
+--
+-- The decision is the filter state "mtls.decision". "allow" is set by the very last statement: whatever fails
+-- before leaves it unset, and the gate behind this filter denies. Nothing after handle:respond() runs.
+local config, rules_for, facts_of, paths, answer, record, forward, own = ...
+
+local READY = "/.mtls/ready"
+local DENIED = "client certificate required"
+
+-- The kubelet asks by address and without a server name. It is told that this script runs; the application is
+-- not asked.
+local function ready(handle, headers, info)
+  info:filterState():set("mtls.decision", "envoy.string", "ready")
+  if headers:get(":method") ~= "GET" then
+    handle:respond({ [":status"] = "405", ["allow"] = "GET" }, "")
+  end
+  handle:respond({ [":status"] = "200", ["content-type"] = "text/plain" }, "ok\n")
+end
+
+local NONE = {}
+
+local function refuse(request, action, status, message)
+  record(request, action, nil, NONE)
+  request.handle:respond(answer(request.headers, status, message))
+end
+
+-- An exact name, or a wildcard that stands for exactly one label (RFC 6125, 6.4.3).
+local function is_ours(host)
+  return config.exact[host] or config.wildcard[host:match("^[^.]+%.(.+)$") or ""] or false
+end
+
+-- What the presented certificate is worth now, not when the connection was opened. An issuer is true in the table when
+-- the filter before this one has its list (a managed CA), and false when users brought it.
+local function judge(request)
+  local ssl = request.ssl
+  request.presented = ssl ~= nil and ssl:peerCertificatePresented()
+  request.verified, request.revoked, request.unknown = false, false, false
+  if not request.presented then
+    return
+  end
+  local state = request.info:filterState():get("mtls.revoked")
+  local listed, imported = false, "0"
+  if ssl:peerCertificateValidated() and os.time() < ssl:expirationPeerCertificate() then
+    local issuer = ssl:sha256PeerCertificateIssuerDigest()
+    local managed = config.issuers[issuer]
+    listed = managed == true
+    request.verified = listed or (managed == false and own.is_sound(request))
+    if request.verified and not listed then
+      imported = own.state(request, issuer)
+    end
+  end
+  request.revoked = request.verified and (state == "1" or imported == "1")
+  request.unknown = imported == "?" or (state ~= "0" and state ~= "1" and (state ~= "?" or listed))
+end
+
+-- The rule that ends the evaluation, or nil; adds the Log rules that apply to logs, each once.
+local function evaluate(request, logs)
+  local rules = rules_for(request.path, request.verified and not request.revoked)
+  local facts = #rules > 0 and facts_of(request)
+  for position = 1, #rules do
+    local rule = rules[position]
+    if rule.applies(facts, rule.constants) then
+      if rule.action ~= "log" then
+        return rule
+      end
+      if not logs[rule.name] then
+        logs[rule.name] = true
+        logs[#logs + 1] = rule
+      end
+    end
+  end
+  return nil
+end
+
+-- A path is judged in every reading that it has; a Block in any of them counts.
+local function verdict(request, logs)
+  local rule = evaluate(request, logs)
+  if rule ~= nil and rule.action == "block" then
+    return rule
+  end
+  local readings = paths.readings(request.path)
+  for position = 1, #readings do
+    local reading = setmetatable({ path = readings[position] }, { __index = request })
+    local other = evaluate(reading, logs)
+    if other ~= nil and other.action == "block" then
+      return other
+    end
+  end
+  return rule
+end
+
+return function(handle)
+  local headers, info = handle:headers(), handle:streamInfo()
+  local request = { handle = handle, headers = headers, info = info }
+  -- CONNECT has no path.
+  local target = headers:get(":path") or ""
+  local sent, query = target:match("^([^?]*)%??(.*)$")
+  if not paths.plain(sent) then
+    refuse(request, "malformed", "400", "malformed path")
+  end
+  local path = paths.canonical(sent)
+  if path == READY then
+    ready(handle, headers, info)
+  end
+
+  local authority = headers:get(":authority") or ""
+  local host = authority:lower()
+  if not is_ours(host) or info:requestedServerName():lower() ~= host then
+    refuse(request, "misdirected", "421", "misdirected request")
+  end
+  if host ~= authority then
+    headers:replace(":authority", host)
+  end
+  if path ~= sent then
+    headers:replace(":path", path .. target:sub(#sent + 1))
+  end
+
+  request.ssl = info:downstreamSslConnection()
+  request.host, request.path, request.query = host, path, query
+  judge(request)
+  if request.unknown and config.reads_certificate then
+    refuse(request, "unknown", "403", DENIED)
+  end
+
+  local logs = {}
+  local rule = verdict(request, logs)
+  if rule ~= nil or #logs > 0 then
+    record(request, rule and rule.action or "log", rule, logs)
+  end
+  if rule ~= nil and rule.action == "block" then
+    handle:respond(answer(headers, rule.status, DENIED, rule.own))
+  end
+  forward(request)
+  info:filterState():set("mtls.decision", "envoy.string", "allow")
+end
+end)(config, rules_for, facts_of, paths, answer, record, forward, own)
 local _ = (function(...)
 -- Which script decides: this one, or the mounted file of the same name, whichever has the higher epoch.
 --

@@ -1,0 +1,172 @@
+"""The generations of a namespace's CA: as the operator keeps them, or as the namespace itself can see them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from mtls_operator.api import names
+from mtls_operator.api.certificate import CertificateState
+from mtls_operator.api.timestamp import parse_timestamp
+from mtls_operator.cli.access import is_forbidden
+from mtls_operator.cli.cert.objects import moment_of, state_of, status_of
+from mtls_operator.cli.errors import Unanswered
+from mtls_operator.cluster import Body, Cluster, Kind, RejectedError
+from mtls_operator.pki import CertificateFacts, PkiError, read_certificate
+from mtls_operator.plan.authority import FIRST_INDEX_KEY, Phase, generation_of, selector
+from mtls_operator.plan.ledger import RECORDS_KEY, Entry, Record, decode, latest
+from mtls_operator.plan.objects import secret_value
+from mtls_operator.plan.rotation import generation_of_serial, two_thirds
+
+_PEM: Final = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_ENDED: Final = (CertificateState.REVOKED, CertificateState.EXPIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generation, without its key.
+
+    ``generation`` 0 and ``phase`` None: not known here. ``leaves`` are certificates that are neither expired nor
+    revoked. ``name`` is that of its Secret, ``rotate`` what an administrator asked for.
+    """
+
+    facts: CertificateFacts
+    generation: int = 0
+    phase: Phase | None = None
+    first_index: int = 0
+    rotate: str = ""
+    name: str = ""
+    leaves: int = 0
+
+    @property
+    def due(self) -> datetime | None:
+        """When it is due to be replaced; None for one that does not sign."""
+        return two_thirds(self.facts) if self.phase is Phase.ACTIVE else None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The generations, newest first; ``complete`` is False where only the namespace could be read."""
+
+    generations: tuple[Generation, ...]
+    complete: bool
+
+
+async def read_view(cluster: Cluster, namespace: str, operator: str, *, now: datetime) -> View:
+    """Return the generations of a namespace's CA with as much as may be read.
+
+    Raises:
+        Unanswered: there is no CA.
+    """
+    certificates = await cluster.list(Kind.CERTIFICATE, namespace)
+    try:
+        kept = await read_kept(cluster, namespace, operator)
+        pages = await cluster.list(Kind.CONFIG_MAP, operator, labels=selector("ledger", namespace))
+    except RejectedError as error:
+        if not is_forbidden(error):
+            raise
+        return await _seen_from_inside(cluster, namespace, certificates)
+    if not kept:
+        raise Unanswered(f"namespace {namespace} has no CA: it is made with the first host or certificate")
+    records: list[Record] = []
+    for page in pages:
+        records += decode(str((page.get("data") or {}).get(RECORDS_KEY, "")))[0]
+    leaves = _leaves(kept, latest(records), certificates, now=now)
+    counted = tuple(_with_leaves(one, leaves[one.generation]) for one in reversed(kept))
+    return View(counted, complete=True)
+
+
+async def read_kept(cluster: Cluster, namespace: str, operator: str) -> list[Generation]:
+    """Return the generations as the operator keeps them, oldest first, those of the namespace's present life.
+
+    Raises:
+        Unanswered: there is no namespace, or a Secret cannot be read.
+    """
+    bodies = await cluster.list(Kind.SECRET, operator, labels=selector("authority", namespace))
+    home = await cluster.get(Kind.NAMESPACE, None, namespace)
+    if home is None:
+        raise Unanswered(f"there is no namespace {namespace}")
+    uid = home["metadata"]["uid"]
+    ours = [body for body in bodies if body["metadata"]["labels"].get(names.NAMESPACE_UID_LABEL) == uid]
+    return sorted((_generation(body, namespace) for body in ours), key=lambda one: one.generation)
+
+
+def _generation(body: Body, namespace: str) -> Generation:
+    name = str(body["metadata"]["name"])
+    annotations = body["metadata"].get("annotations") or {}
+    try:
+        facts = read_certificate(secret_value(body, names.TLS_CERT_KEY) or b"")
+        phase = Phase(annotations.get(names.PHASE_ANNOTATION, Phase.ACTIVE.value))
+        first = int(secret_value(body, FIRST_INDEX_KEY) or b"0")
+    except (PkiError, ValueError) as error:
+        raise Unanswered(f"Secret {name} is no usable CA: {error}") from error
+    return Generation(
+        facts=facts,
+        generation=generation_of(name, namespace) or 0,
+        phase=phase,
+        first_index=first,
+        rotate=str(annotations.get(names.ROTATE_ANNOTATION) or ""),
+        name=name,
+    )
+
+
+def _with_leaves(one: Generation, leaves: int) -> Generation:
+    return Generation(one.facts, one.generation, one.phase, one.first_index, one.rotate, one.name, leaves)
+
+
+def _leaves(
+    generations: Sequence[Generation],
+    ledger: Mapping[str, Record],
+    certificates: Iterable[Mapping[str, Any]],
+    *,
+    now: datetime,
+) -> Counter[int]:
+    """Return how many certificates of each generation count: those of objects, and those that left theirs."""
+    ends = {serial: record.not_after for serial, record in ledger.items()}
+    for body in certificates:
+        status = status_of(body)
+        for held in (status, *(status.get("previous") or ())):
+            serial, end = held.get("serialNumber"), held.get("notAfter")
+            if serial and end:
+                ends[str(serial)] = parse_timestamp(str(end))
+    counting: Counter[int] = Counter()
+    for serial, end in ends.items():
+        record = ledger.get(serial)
+        if end > now and not (record is not None and record.entry is Entry.REVOKED):
+            generation = generation_of_serial(serial, generations)
+            if generation is not None:
+                counting[generation] += 1
+    return counting
+
+
+async def _seen_from_inside(cluster: Cluster, namespace: str, certificates: Iterable[Body]) -> View:
+    """Return what the bundle, the hosts and the certificates of the namespace tell."""
+    bundle = await cluster.get(Kind.CONFIG_MAP, namespace, names.CLIENT_CA_CONFIGMAP)
+    pems = _PEM.findall(str(((bundle or {}).get("data") or {}).get(names.CA_KEY) or ""))
+    if not pems:
+        raise Unanswered(
+            f"namespace {namespace} has no ConfigMap {names.CLIENT_CA_CONFIGMAP} with a CA: it is made with the first "
+            "host or certificate"
+        )
+    phases: dict[str, Phase] = {}
+    for host in await cluster.list(Kind.HOST, namespace):
+        for one in status_of(host).get("clientCAs") or ():
+            if one.get("source") == "managed" and one.get("phase") in list(Phase):
+                phases[str(one.get("ski"))] = Phase(one["phase"])
+    leaves = Counter(
+        str((status_of(body).get("issuer") or {}).get("ski"))
+        for body in certificates
+        if moment_of(body, "notAfter") is not None and state_of(body) not in _ENDED
+    )
+    found = []
+    for pem in pems:
+        try:
+            facts = read_certificate(pem)
+        except PkiError as error:
+            raise Unanswered(f"ConfigMap {names.CLIENT_CA_CONFIGMAP}: {error}") from error
+        found.append(Generation(facts, phase=phases.get(facts.ski), leaves=leaves[facts.ski]))
+    return View(tuple(found), complete=False)

@@ -1,0 +1,114 @@
+"""``kubectl mtls ca rotate``: sets the annotation that the operator goes by, and follows what becomes of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from mtls_operator.api import names
+from mtls_operator.api.timestamp import format_timestamp
+from mtls_operator.cli.access import Access, on_cluster, operator_namespace
+from mtls_operator.cli.ca.generations import Generation, read_kept
+from mtls_operator.cli.ca.progress import missing_to_reissue, missing_to_retire, missing_to_sign
+from mtls_operator.cli.errors import Exit, Refused, Unanswered
+from mtls_operator.cli.screen import Screen
+from mtls_operator.cli.waiting import wait
+from mtls_operator.cluster import Cluster, Kind
+from mtls_operator.plan.authority import Phase
+
+
+def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
+    """Replace the CA."""
+    if parsed.generation is not None and not parsed.compromised:
+        raise Unanswered("--generation is for --compromised: any other rotation is of the CA that signs")
+
+    async def work(cluster: Cluster, namespace: str) -> None:
+        operator = operator_namespace(parsed)
+        old = _chosen(await read_kept(cluster, namespace, operator), parsed.generation, namespace)
+        if parsed.compromised and not parsed.yes:
+            _confirm(screen, old, namespace)
+        how = names.ROTATE_COMPROMISED if parsed.compromised else format_timestamp(datetime.now(UTC))
+        await rotate(cluster, operator, old, how, screen)
+        goal = parsed.wait_for or ("signs" if parsed.wait else None)
+        if goal is not None:
+            await follow(cluster, namespace, operator, old, screen, goal=goal, timeout=parsed.timeout)
+
+    on_cluster(Access.of(parsed), work)
+    return Exit.FINE
+
+
+async def rotate(cluster: Cluster, operator: str, old: Generation, how: str, screen: Screen) -> None:
+    """Ask for the rotation, unless the very same is under way."""
+    if old.rotate == names.ROTATE_COMPROMISED or (old.rotate and how != names.ROTATE_COMPROMISED):
+        screen.line(f"the rotation of generation {old.generation} is under way already")
+        return
+    patch = {"metadata": {"annotations": {names.ROTATE_ANNOTATION: how}}}
+    await cluster.patch(Kind.SECRET, operator, old.name, patch)
+    screen.line(f"generation {old.generation} of the CA is asked to be replaced")
+
+
+async def follow(  # noqa: PLR0913 - the parts of one wait
+    cluster: Cluster,
+    namespace: str,
+    operator: str,
+    old: Generation,
+    screen: Screen,
+    *,
+    goal: str,
+    timeout: float,  # noqa: ASYNC109 - of the whole wait, with a message of its own
+) -> None:
+    """Wait until the new CA signs, and until certificates are reissued or the old one is retired where wanted."""
+    steps: dict[str, tuple[Callable[[], Awaitable[str]], str]] = {
+        "signs": (
+            partial(missing_to_sign, cluster, namespace, operator, after=old.generation),
+            "the new CA signs",
+        ),
+        "reissued": (
+            partial(missing_to_reissue, cluster, namespace, operator),
+            "every ClientCertificate has a certificate of the new CA",
+        ),
+        "retired": (
+            partial(missing_to_retire, cluster, namespace, operator, generation=old.generation),
+            f"generation {old.generation} counts no more",
+        ),
+    }
+    wanted = {"signs": ("signs",), "reissued": ("signs", "reissued"), "retired": ("signs", "retired")}[goal]
+    left, total = timeout, 0.0
+    for step in wanted:
+        if step == "signs" and old.phase in (Phase.RETIRING, Phase.RETIRED):
+            continue
+        look, done = steps[step]
+        took = await wait(look, screen, timeout=left)
+        total, left = total + took, left - took
+        screen.line(f"{done}, after {total:.1f} s")
+
+
+def _chosen(kept: Sequence[Generation], generation: int | None, namespace: str) -> Generation:
+    """Return the generation to replace.
+
+    Raises:
+        Refused: there is none, or a rotation is between two steps.
+    """
+    if generation is None:
+        found = next((one for one in kept if one.phase is Phase.ACTIVE), None)
+        if found is None:
+            raise Refused(
+                f"namespace {namespace} has no CA that signs: it is made with the first host or certificate, and one "
+                "that is being replaced is followed by the next within seconds"
+            )
+        return found
+    found = next((one for one in kept if one.generation == generation), None)
+    if found is None or found.phase in (Phase.PREPARED, Phase.RETIRED):
+        raise Refused(f"no generation {generation} of the CA of namespace {namespace} counts now")
+    return found
+
+
+def _confirm(screen: Screen, old: Generation, namespace: str) -> None:
+    screen.note(
+        f"Every certificate of generation {old.generation} ({old.facts.subject}) in namespace {namespace} will be\n"
+        "refused at once. Certificates with a key of ours get new ones; everybody has to fetch them."
+    )
+    if not screen.ask("Drop this CA now?"):
+        raise Refused("nothing was changed; say yes on a terminal, or use --yes")

@@ -1,0 +1,81 @@
+"""``kubectl mtls ca show``."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+
+from mtls_operator.api.timestamp import format_timestamp
+from mtls_operator.cli.access import Access, on_cluster, operator_namespace
+from mtls_operator.cli.ca.generations import Generation, View, read_view
+from mtls_operator.cli.ca.progress import missing_on_hosts
+from mtls_operator.cli.errors import Exit
+from mtls_operator.cli.screen import Form, Screen
+from mtls_operator.cluster import Cluster
+from mtls_operator.plan.authority import Phase
+
+_HEAD = ("GENERATION", "PHASE", "SUBJECT", "KEY ID", "EXPIRES", "ROTATES", "CERTIFICATES")
+_PARTIAL = (
+    "You may not read the operator's namespace: generations that count no more, and certificates that left their "
+    "objects, are not shown."
+)
+
+
+def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
+    """Show the generations."""
+
+    async def read(cluster: Cluster, namespace: str) -> tuple[View, list[str]]:
+        view = await read_view(cluster, namespace, operator_namespace(parsed), now=datetime.now(UTC))
+        prepared = next((one for one in view.generations if one.phase is Phase.PREPARED), None)
+        missing = await missing_on_hosts(cluster, namespace, prepared.facts.ski) if prepared else []
+        return view, missing
+
+    view, missing = on_cluster(Access.of(parsed), read)
+    if parsed.output is not Form.TEXT:
+        screen.data(
+            parsed.output,
+            {
+                "generations": [_document(one) for one in view.generations],
+                "complete": view.complete,
+                "waitingFor": missing,
+            },
+        )
+        return Exit.FINE
+    screen.table(_HEAD, [_cells(one) for one in view.generations])
+    if missing:
+        screen.line()
+        screen.line("the rotation waits for:")
+        for line in missing:
+            screen.line(line, indent=2)
+    if not view.complete:
+        screen.note(_PARTIAL)
+    return Exit.FINE
+
+
+def _cells(one: Generation) -> list[str]:
+    due = format_timestamp(one.due) if one.due is not None else ""
+    if one.rotate and one.phase is Phase.ACTIVE:
+        due = "now"
+    return [
+        str(one.generation or "?"),
+        one.phase.value if one.phase is not None else "?",
+        one.facts.subject,
+        one.facts.ski,
+        format_timestamp(one.facts.not_after),
+        due,
+        str(one.leaves),
+    ]
+
+
+def _document(one: Generation) -> dict[str, object]:
+    return {
+        "generation": one.generation or None,
+        "phase": one.phase.value if one.phase is not None else None,
+        "subject": one.facts.subject,
+        "ski": one.facts.ski,
+        "fingerprintSha256": one.facts.fingerprint_sha256,
+        "notAfter": format_timestamp(one.facts.not_after),
+        "rotates": format_timestamp(one.due) if one.due is not None else None,
+        "asked": one.rotate or None,
+        "certificates": one.leaves,
+    }

@@ -1,0 +1,209 @@
+"""Signs client certificates with the CA of a namespace: the one place where a serial number is used up.
+
+Policy and quota are asked here, before every signature; what was signed already is never asked about again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from mtls_operator.api import names
+from mtls_operator.api.certificate import (
+    FINAL_REASONS,
+    ClientCertificate,
+    RotationPolicy,
+)
+from mtls_operator.api.certificate import KeyAlgorithm as RequestedAlgorithm
+from mtls_operator.api.reason import Reason
+from mtls_operator.api.secret import Secret
+from mtls_operator.cluster import Body
+from mtls_operator.controller.authorities import Authorities
+from mtls_operator.controller.contents import value_of
+from mtls_operator.controller.context import Context
+from mtls_operator.controller.seen_certificates import is_signed
+from mtls_operator.controller.tenant import Tenant
+from mtls_operator.controller.terms import Terms
+from mtls_operator.pki import (
+    Authority,
+    CertificateFacts,
+    Issued,
+    KeyAlgorithm,
+    KeySpec,
+    PkiError,
+    Request,
+    is_pair,
+    issue_client,
+    issue_client_from_request,
+    key_digest_of,
+    kind_of_key,
+    plain_pem,
+    read_certificate,
+)
+from mtls_operator.plan.authority import AuthorityUnusableError, Stored
+from mtls_operator.plan.certificate import Obstacle
+from mtls_operator.plan.holder import names_of, own_names, request_of
+from mtls_operator.plan.ledger import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A certificate, that of the CA that signed it, and its key (None: its owner has it)."""
+
+    pem: str
+    ca_pem: str
+    facts: CertificateFacts
+    key: Secret | None
+
+
+@dataclass(slots=True)
+class Signer:
+    """Signs; writes nothing but the reservation of serial numbers."""
+
+    context: Context
+    authorities: Authorities
+    terms: Terms = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.terms = Terms(self.context)
+
+    async def sign(
+        self, certificate: ClientCertificate, tenant: Tenant, *, stored: Body | None
+    ) -> Made | Obstacle:
+        """Sign with the CA that signs now; ``stored`` may hold a key that is to be kept.
+
+        Raises:
+            ConflictError: somebody else keeps changing the CA's Secret.
+        """
+        try:
+            refusal = self.terms.refusal(certificate, tenant)  # before an index is used up for nothing
+            if refusal is not None:
+                return refusal
+            request = request_of(certificate)
+            if request is not None and _is_compromised(certificate, tenant):
+                return _COMPROMISED
+            authority, serial = await self.authorities.allot(tenant)
+            if request is not None:
+                return self._for_request(certificate, request, tenant, authority, serial)
+            return await self._with_key(certificate, tenant, authority, serial, stored=stored)
+        except AuthorityUnusableError as error:
+            return Obstacle(Reason.CA_MISSING, str(error))
+        except PkiError as error:
+            return Obstacle(Reason(error.reason.value), str(error))
+
+    def kept(self, certificate: ClientCertificate, tenant: Tenant) -> Made | None:
+        """Return what the status has for a request, if that is what was issued: nothing is signed twice."""
+        pem = str(certificate.status.get("certificate") or "")
+        if certificate.request is None or not pem:
+            return None
+        stored = self.signed_by_us(tenant, pem)
+        try:
+            facts, request = read_certificate(pem), request_of(certificate)
+            fits = request is not None and key_digest_of(pem) == request.key_digest
+        except PkiError:
+            return None
+        if stored is None or not fits or facts.serial != certificate.status.get("serialNumber"):
+            return None
+        return Made(plain_pem(pem), stored.authority.certificate_pem, facts, None)
+
+    @staticmethod
+    def signed_by_us(tenant: Tenant, certificate_pem: str) -> Stored | None:
+        """Return the generation of the CA that signed a certificate, also one that counts no more."""
+        for stored in reversed(tenant.generations):
+            if is_signed(stored.authority.certificate_pem, certificate_pem):
+                return stored
+        return None
+
+    def _list_of(self, tenant: Tenant, authority: Authority) -> str:
+        """Return the URL of the list of a CA, for what is issued now: another URL is no reason to issue anew."""
+        own = (one.generation for one in tenant.generations if one.authority.digest == authority.digest)
+        return self.context.settings.crl_url_of(tenant.namespace, next(own))
+
+    def _for_request(
+        self,
+        certificate: ClientCertificate,
+        request: Request,
+        tenant: Tenant,
+        authority: Authority,
+        serial: int,
+    ) -> Made:
+        subject, alternative_names = own_names(certificate)
+        issued = issue_client_from_request(
+            authority,
+            request,
+            validity=certificate.validity,
+            serial=serial,
+            now=self.context.now(),
+            subject=subject,
+            sans=alternative_names,
+            crl_url=self._list_of(tenant, authority),
+        )
+        return Made(issued.certificate_pem, authority.certificate_pem, issued.facts, None)
+
+    async def _with_key(
+        self,
+        certificate: ClientCertificate,
+        tenant: Tenant,
+        authority: Authority,
+        serial: int,
+        *,
+        stored: Body | None,
+    ) -> Made:
+        """Sign; RSA keys take their time, to make and to read, and do so off the event loop."""
+        subject, alternative_names = names_of(certificate)
+        url = self._list_of(tenant, authority)
+
+        def sign() -> Issued:
+            kept = self._kept_key(certificate, tenant, stored)
+            new = KeySpec(KeyAlgorithm(certificate.algorithm.value), certificate.key_size)
+            return issue_client(
+                authority,
+                subject=subject,
+                sans=alternative_names,
+                key=new if kept is None else kept,
+                validity=certificate.validity,
+                serial=serial,
+                now=self.context.now(),
+                crl_url=url,
+            )
+
+        slow = certificate.algorithm is RequestedAlgorithm.RSA
+        issued = await asyncio.to_thread(sign) if slow else sign()
+        return Made(issued.certificate_pem, authority.certificate_pem, issued.facts, issued.key_pem)
+
+    def _kept_key(self, certificate: ClientCertificate, tenant: Tenant, stored: Body | None) -> Secret | None:
+        """Return the key in a Secret that a new certificate keeps; None: a new one is made.
+
+        It is kept only where that is asked for, while it is of the kind that is asked for, and never when a
+        certificate lies beside it that is not ours or not its own: then somebody put it there.
+        """
+        if stored is None or certificate.rotation_policy is RotationPolicy.ALWAYS:
+            return None
+        key = Secret(value_of(stored, names.TLS_KEY_KEY))
+        try:
+            if kind_of_key(key) != f"{certificate.algorithm.value}-{certificate.key_size}":
+                return None
+        except PkiError:
+            return None
+        beside = value_of(stored, names.TLS_CERT_KEY)
+        try:
+            read_certificate(beside)
+        except PkiError:
+            return key
+        ours = self.signed_by_us(tenant, beside.decode("ascii", "replace")) is not None
+        return key if ours and is_pair(beside, key) else None
+
+
+_COMPROMISED = Obstacle(
+    Reason.INVALID_REQUEST,
+    "The key of the request is known to be compromised: make a new key, and a new ClientCertificate with its request.",
+)
+
+
+def _is_compromised(certificate: ClientCertificate, tenant: Tenant) -> bool:
+    """Say whether a certificate of this object was revoked for a compromised key: a request always has the same key."""
+    records = (tenant.ledger.get(serial) for serial in tenant.owned.get(certificate.meta.uid, {}))
+    return any(
+        record is not None and record.entry is Entry.REVOKED and record.reason in FINAL_REASONS
+        for record in records
+    )

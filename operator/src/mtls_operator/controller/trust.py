@@ -1,0 +1,204 @@
+"""Which CAs a host trusts: the managed one of its namespace, and what its users brought.
+
+Files of users are read when they are first needed and again after a change; only what they come to is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache, partial
+
+from mtls_operator.api import names
+from mtls_operator.api.client_cas import Source, SourceKind
+from mtls_operator.api.host import Host
+from mtls_operator.api.reason import Reason
+from mtls_operator.api.secret import Secret
+from mtls_operator.cluster import Kind
+from mtls_operator.cluster.named import Target
+from mtls_operator.controller.context import Context
+from mtls_operator.controller.tenant import Tenant
+from mtls_operator.pki import PkiError, TrustedCa, describe_ca
+from mtls_operator.plan.held import Held, read_held
+from mtls_operator.plan.host import Trust
+from mtls_operator.plan.objects import config_map_value, secret_value
+from mtls_operator.plan.own_cas import File, OwnCa, earliest, own_cas
+from mtls_operator.plan.own_lists import OwnLists, Reading, own_lists, read_lists
+from mtls_operator.plan.trouble import Trouble
+
+_KINDS = {SourceKind.CONFIG_MAP: Kind.CONFIG_MAP, SourceKind.SECRET: Kind.SECRET}
+_Digests = tuple[str, ...]
+#: Of one file of lists, each for other CAs: a host whose CAs change all the time must not fill the memory.
+_MOST_READINGS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """What a host trusts now. ``obstacle``: why it cannot be said, and everything stays as it is."""
+
+    trusts: tuple[Trust, ...]
+    troubles: tuple[Trouble, ...] = ()
+    obstacle: Trouble | None = None
+    held: Held = field(default_factory=Held)
+    look_again: datetime | None = None
+
+
+def target_of(namespace: str, source: Source) -> Target:
+    """Return the object to watch for a file."""
+    return _KINDS[source.kind], namespace, source.name
+
+
+def targets_of(host: Host) -> set[Target]:
+    """Return every object of users that a host refers to."""
+    targets = {target_of(host.meta.namespace, source) for source in host.client_cas.sources}
+    if host.tls_secret_name is not None:
+        targets.add((Kind.SECRET, host.meta.namespace, host.tls_secret_name))
+    return targets
+
+
+@dataclass(slots=True)
+class Trusts:
+    """Files of users in memory: small ones as they are, lists as what they say."""
+
+    context: Context
+    #: Known to the operator alone: copies without its mark are somebody else's.
+    seal: Secret
+    #: Runs what takes long beside the event loop.
+    aside: Callable[[Callable[[], Reading]], Awaitable[Reading]] = asyncio.to_thread
+    _files: dict[tuple[Target, str], File] = field(default_factory=dict, repr=False)
+    _readings: dict[tuple[Target, str], dict[_Digests, Reading]] = field(default_factory=dict, repr=False)
+    _changes: dict[Target, int] = field(default_factory=dict)
+
+    def source_changed(self, target: Target) -> None:
+        """Take in that an object of a user may have changed: it is read again when next needed."""
+        self._changes[target] = self._changes.get(target, 0) + 1
+        self._drop(key for key in (*self._files, *self._readings) if key[0] == target)
+
+    def keep(self, wanted: set[Target]) -> None:
+        """Forget what no host refers to any more."""
+        self._drop(key for key in (*self._files, *self._readings) if key[0] not in wanted)
+        self._changes = {target: count for target, count in self._changes.items() if target in wanted}
+
+    def _drop(self, keys: Iterable[tuple[Target, str]]) -> None:
+        for key in tuple(keys):
+            self._files.pop(key, None)
+            self._readings.pop(key, None)
+
+    async def held(self, host: Host) -> Held:
+        """Return the last good copies that are in the cluster, if they are this host's."""
+        if not host.client_cas.trusted:
+            return Held()
+        namespace, name = host.meta.key
+        body = await self.context.cluster.get(Kind.CONFIG_MAP, namespace, names.trust_config(name))
+        if body is None:
+            return Held()
+        text = (body.get("data") or {}).get(names.TRUST_KEY)
+        return read_held(text, self.seal, host.meta.uid) if isinstance(text, str) else Held()
+
+    async def of(self, host: Host, tenant: Tenant, held: Held) -> Trusted:
+        """Return what a host trusts; a managed CA that is missing leaves everything as it is."""
+        if host.client_cas.managed and tenant.authority is None:
+            obstacle = tenant.obstacle
+            message = (
+                obstacle.message if obstacle is not None else "The CA of the namespace is not loaded yet."
+            )
+            return Trusted((), obstacle=Trouble(Reason.CA_MISSING, message), held=held)
+        managed = _managed(tenant) if host.client_cas.managed else ()
+        if not host.client_cas.trusted:
+            return Trusted(managed)
+        now = self.context.now()
+        namespace = host.meta.namespace
+        files = {source: await self._file(namespace, source) for source in host.client_cas.trusted}
+        cas = own_cas(files, held.bundles, managed=self._managed_keys(), now=now)
+        readings = {
+            crl.source: await self._reading(namespace, crl.source, [own.ca for own in cas.trusted])
+            for crl in host.client_cas.crls
+        }
+        lists = own_lists(host.client_cas.crls, readings, held.crls, cas, now=now)
+        return Trusted(
+            trusts=(*managed, *(_own(one, lists) for one in cas.trusted)),
+            troubles=(*cas.troubles, *lists.troubles),
+            held=Held(cas.held or {}, lists.held),
+            look_again=earliest(cas.look_again, lists.look_again),
+        )
+
+    async def _file(self, namespace: str, source: Source) -> File:
+        target = target_of(namespace, source)
+        key = (target, source.key)
+        if key in self._files:
+            return self._files[key]
+        changes = self._changes.get(target, 0)
+        file = await self._fetch(target, source)
+        if self._changes.get(target, 0) == changes:
+            self._files[key] = file
+        return file
+
+    async def _reading(self, namespace: str, source: Source, cas: list[TrustedCa]) -> Reading | File:
+        target = target_of(namespace, source)
+        key, digests = (target, source.key), tuple(sorted(ca.digest for ca in cas))
+        last = self._readings.get(key, {}).get(digests)
+        if last is not None and (last.look_again is None or self.context.now() < last.look_again):
+            return last
+        changes = self._changes.get(target, 0)
+        file = await self._fetch(target, source)
+        if file.data is None:
+            return file
+        # Tens of thousands of entries take a second: the other keys go on meanwhile.
+        reading = await self.aside(partial(read_lists, file.data, cas, now=self.context.now()))
+        if self._changes.get(target, 0) == changes:
+            known = self._readings.setdefault(key, {})
+            if len(known) >= _MOST_READINGS:
+                known.clear()
+            known[digests] = reading
+        return reading
+
+    async def _fetch(self, target: Target, source: Source) -> File:
+        body = await self.context.cluster.get(*target)
+        if body is None:
+            return File(None, exists=False)
+        value = config_map_value if source.kind is SourceKind.CONFIG_MAP else secret_value
+        return File(value(body, source.key))
+
+    def _managed_keys(self) -> frozenset[str]:
+        """Return the keys of every CA of this operator, also of those that serve other purposes."""
+        written = self.context.world.written[Kind.SECRET].of(self.context.settings.operator_namespace)
+        keys = (_key_of(secret.certificate) for secret in written.values() if secret.certificate)
+        return frozenset(key for key in keys if key)
+
+
+@lru_cache(maxsize=4096)
+def _key_of(certificate_pem: str) -> str:
+    try:
+        return describe_ca(certificate_pem).key_digest
+    except PkiError:
+        return ""
+
+
+def _managed(tenant: Tenant) -> tuple[Trust, ...]:
+    newest_first = sorted(tenant.trusted, key=lambda stored: -stored.generation)
+    return tuple(
+        Trust(
+            stored.authority.digest,
+            stored.authority.certificate_pem,
+            stored.authority.facts.subject,
+            stored.authority.facts.ski,
+            stored.authority.facts.not_after,
+            phase=stored.phase.value,
+        )
+        for stored in newest_first
+    )
+
+
+def _own(one: OwnCa, lists: OwnLists) -> Trust:
+    return Trust(
+        one.ca.digest,
+        one.ca.certificate_pem,
+        one.ca.subject,
+        one.ca.ski,
+        one.ca.not_after,
+        source=str(one.source),
+        phase="LastGood" if one.last_good else "Trusted",
+        imported=lists.told.get(one.ca.digest),
+    )

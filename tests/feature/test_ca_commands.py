@@ -1,0 +1,157 @@
+"""``kubectl mtls ca``: what it shows is what is there, and it waits for what it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.feature.desk import answer_on_terminal, do, look
+from tests.feature.harness import Lab
+from tests.support.builders import NAMESPACE, certificate, host, pod, rule
+
+from mtls_operator.api import names
+from mtls_operator.cluster import Kind
+
+SYSTEM = names.OPERATOR_NAMESPACE
+
+
+async def _running(lab: Lab, **spec: Any) -> None:
+    lab.cluster.make(host())
+    lab.cluster.make(rule())
+    lab.cluster.make(certificate("gateway", **spec))
+    await lab.start()
+    lab.run_pod(pod())
+    await lab.settle()
+    await lab.pass_time(seconds=10)
+
+
+def _shown(lab: Lab, *, forbidden: tuple[str, ...] = ()) -> dict[str, Any]:
+    return look(lab, "ca", "show", "-o", "json", forbidden=forbidden).document
+
+
+def _annotation(lab: Lab, generation: int = 1) -> str | None:
+    body = lab.cluster.read(Kind.SECRET, SYSTEM, names.authority_secret(NAMESPACE, generation))
+    found: str | None = body["metadata"]["annotations"].get(names.ROTATE_ANNOTATION)
+    return found
+
+
+async def test_one_generation_is_shown_with_its_certificates_and_its_next_rotation(lab: Lab) -> None:
+    await _running(lab)
+    shown = _shown(lab)
+    assert shown["complete"] is True
+    (one,) = shown["generations"]
+    assert (one["generation"], one["phase"], one["certificates"]) == (1, "Active", 1)
+    assert one["rotates"].startswith("2032-")
+    head, line = look(lab, "ca", "show").out.splitlines()
+    assert head.split()[0] == "GENERATION"
+    assert line.split()[:2] == ["1", "Active"]
+
+
+async def test_certificates_that_are_revoked_or_left_their_object_are_counted_as_what_they_are(
+    lab: Lab,
+) -> None:
+    lab.cluster.make(certificate("retained", deletionPolicy="Retain"))
+    lab.cluster.make(certificate("revoked", revoked=False))
+    await _running(lab)
+    lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, "retained")
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "revoked", {"spec": {"revoked": True}})
+    await lab.settle()
+    assert _shown(lab)["generations"][0]["certificates"] == 2
+
+
+async def test_no_key_is_shown(lab: Lab) -> None:
+    """G5."""
+    await _running(lab)
+    ended = look(lab, "ca", "show", "-o", "yaml")
+    assert "PRIVATE" not in ended.out + ended.err
+
+
+async def test_without_rights_in_the_operators_namespace_the_own_one_tells_what_it_can(lab: Lab) -> None:
+    await _running(lab)
+    await do(lab, "ca", "rotate", "--wait")
+    await lab.pass_time(seconds=10)
+    full, seen = _shown(lab), _shown(lab, forbidden=(SYSTEM,))
+    assert seen["complete"] is False
+    assert [one["phase"] for one in seen["generations"]] == ["Active", "Retiring"]
+    assert [one["ski"] for one in seen["generations"]] == [one["ski"] for one in full["generations"]]
+    text = look(lab, "ca", "show", forbidden=(SYSTEM,))
+    assert "You may not read the operator's namespace" in text.err
+
+
+async def test_a_namespace_without_a_ca_is_no_answer(lab: Lab) -> None:
+    for forbidden in ((), (SYSTEM,)):
+        ended = look(lab, "ca", "show", forbidden=forbidden)
+        assert ended.code == 2
+        assert "has no" in ended.err
+
+
+async def test_a_rotation_is_followed_through_its_phases(lab: Lab) -> None:
+    await _running(lab, renewal={"revokeOldAfter": "1h"})
+    first = lab.serial()
+    ended = await do(lab, "ca", "rotate", "--wait-for", "reissued", "--timeout", "3h")
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines()[0] == "generation 1 of the CA is asked to be replaced"
+    assert "the new CA signs" in ended.out
+    assert "every ClientCertificate has a certificate of the new CA" in ended.out
+    assert lab.serial() != first
+    ended = await do(
+        lab, "ca", "rotate", "--compromised", "--generation", "1", "--yes", "--wait-for", "retired"
+    )
+    assert "generation 1 counts no more" in ended.out
+    assert [one["phase"] for one in _shown(lab)["generations"]] == ["Active", "Retired"]
+
+
+async def test_a_rotation_that_is_stuck_names_the_host_that_it_waits_for(lab: Lab) -> None:
+    await _running(lab)
+    next(iter(lab.proxies.values())).fresh = False
+    ended = await do(lab, "ca", "rotate", "--wait", "--timeout", "1m")
+    assert ended.code == 1
+    assert "generation 2 is Prepared; host api: " in ended.err
+    (line,) = _shown(lab)["waitingFor"]
+    assert line.startswith("host api: ")
+    assert "the rotation waits for:" in look(lab, "ca", "show").out
+
+
+async def test_a_rotation_that_is_under_way_is_not_begun_again(lab: Lab) -> None:
+    await _running(lab)
+    next(iter(lab.proxies.values())).fresh = False
+    await do(lab, "ca", "rotate")
+    before = _annotation(lab)
+    await lab.pass_time(seconds=5)
+    ended = await do(lab, "ca", "rotate")
+    assert "under way already" in ended.out
+    assert _annotation(lab) == before
+
+
+async def test_a_compromised_ca_is_dropped_after_a_yes_on_the_terminal(lab: Lab) -> None:
+    await _running(lab)
+    with answer_on_terminal("yes"):
+        ended = await do(lab, "ca", "rotate", "--compromised", "--wait-for", "retired")
+    assert ended.code == 0, ended.err
+    assert "Every certificate of generation 1" in ended.err
+    assert [one["phase"] for one in _shown(lab)["generations"]] == ["Active", "Retired"]
+
+
+@pytest.mark.parametrize("answer", ["no", "", "y", "yes please"])
+async def test_any_other_answer_changes_nothing(lab: Lab, answer: str) -> None:
+    await _running(lab)
+    with answer_on_terminal(answer):
+        ended = await do(lab, "ca", "rotate", "--compromised")
+    assert ended.code == 1
+    assert _annotation(lab) is None
+
+
+async def test_nobody_is_asked_without_a_terminal_and_nothing_is_done(lab: Lab) -> None:
+    await _running(lab)
+    ended = await do(lab, "ca", "rotate", "--compromised")
+    assert ended.code == 1
+    assert "--yes" in ended.err
+    assert _annotation(lab) is None
+
+
+@pytest.mark.parametrize("generation", ["2", "7"])
+async def test_only_a_generation_that_counts_can_be_dropped(lab: Lab, generation: str) -> None:
+    await _running(lab)
+    ended = await do(lab, "ca", "rotate", "--compromised", "--yes", "--generation", generation)
+    assert ended.code == 1
+    assert f"no generation {generation}" in ended.err
