@@ -35,6 +35,7 @@ from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
 from mtls_operator.controller.reports import Reports
 from mtls_operator.controller.run import _reconcilers
+from mtls_operator.controller.served import ServedLists
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.tenant import Tenant
@@ -189,6 +190,7 @@ class Process:
     authorities: Authorities
     hosts: HostReconciler
     serving: ServingCertificates
+    served: ServedLists
     keystores: KeystoreMaker
     workers: Workers
     metrics: StrictMetrics
@@ -304,9 +306,9 @@ class Lab:
         )  # type: ignore[arg-type]
         keystores = KeystoreMaker(context, Watches())
         metrics = StrictMetrics()
-        workers = Workers(
-            queue, _reconcilers(context, authorities, own, hosts, keystores), metrics, self.workers
-        )
+        served = ServedLists()
+        reconcilers = _reconcilers(context, authorities, own, hosts, keystores, served)
+        workers = Workers(queue, reconcilers, metrics, self.workers)
         process = Process(
             lab=self,
             client=client,
@@ -316,6 +318,7 @@ class Lab:
             authorities=authorities,
             hosts=hosts,
             serving=serving,
+            served=served,
             keystores=keystores,
             workers=workers,
             metrics=metrics,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -249,3 +250,32 @@ async def test_a_serial_number_that_was_never_given_out_is_not_recorded(lab: Lab
     await lab.settle()
     assert forged not in lab.ledger()
     assert len(lab.revocation_script()) < 50_000
+
+
+async def test_a_page_that_is_seen_before_we_are_told_that_it_was_written_is_not_read_again(lab: Lab) -> None:
+    """Of a long ledger that takes seconds, and every revocation would wait for it."""
+    await _two_revoked(lab)
+    lab.cluster.make(certificate("third"))
+    await lab.settle()
+    reading = Fault("list", Kind.CONFIG_MAP, UnavailableError("read again"))
+    lab.cluster.faults.append(reading)
+    lab.process.client.latency = 0.05
+    _revoke(lab, "third")
+    await lab.settle()
+    assert lab.state("third") == "Revoked"
+    assert lab.cluster.faults == [reading]
+
+
+async def test_a_page_that_somebody_else_changes_while_we_write_it_is_read_again(lab: Lab) -> None:
+    """What was seen after our own write is not ours."""
+    await _two_revoked(lab)
+    lab.cluster.make(certificate("third"))
+    await lab.settle()
+    lab.process.client.latency = 0.05
+    _revoke(lab, "third")
+    await asyncio.sleep(0.08)
+    _deleted(lab)
+    await lab.settle(failures=True)
+    await lab.pass_time_with_failures(seconds=5)
+    await _all_still_refused(lab)
+    assert lab.serial("third") in lab.revoked_in_ledger()

@@ -242,13 +242,15 @@ class FakeCluster:
             raise RejectedError("no finalizer can be added to what is being deleted", status=422)
         return self._store(place, new)
 
-    def delete(self, place: Place, *, uid: str) -> Body:
-        """Delete under a UID; see the port."""
+    def delete(self, place: Place, *, uid: str, version: str = "") -> Body:
+        """Delete under a UID and a version; see the port."""
         found = self.objects.get(place)
         if found is None:
             return {}
         if found["metadata"]["uid"] != uid:
             raise ConflictError(f"{place[2]} is another object now", status=409, reason="Conflict")
+        if version and found["metadata"]["resourceVersion"] != version:
+            raise ConflictError(f"{place[2]} has been modified", status=409, reason="Conflict")
         self._delete(place)
         return {}
 
@@ -407,10 +409,12 @@ class FakeClient:
             method, place, lambda: self.server.patch(place, patch, subresource=subresource)
         )
 
-    async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
+    async def delete(
+        self, kind: Kind, namespace: str | None, name: str, *, uid: str, version: str = ""
+    ) -> None:
         """See the port."""
         place = (kind, namespace or "", name)
-        await self._write("delete", place, lambda: self.server.delete(place, uid=uid))
+        await self._write("delete", place, lambda: self.server.delete(place, uid=uid, version=version))
 
     async def _write(self, method: str, place: Place, act: Callable[[], Body]) -> Body:
         await self._travel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from chart_rendering import Render, Rendered
 
@@ -186,3 +187,15 @@ def test_network_policies_select_the_pods_of_their_component(chart: Rendered) ->
 
 def test_network_policies_can_be_left_out(render: Render) -> None:
     assert render("--set", "networkPolicy.enabled=false").of_kind("NetworkPolicy") == []
+
+
+def test_lists_can_be_closed_to_all_but_some(render: Render, chart: Rendered) -> None:
+    def may_read(rendered: Rendered) -> list[Any]:
+        ingress = rendered.one("NetworkPolicy", "mtls-operator")["spec"]["ingress"]
+        return [rule["from"] for rule in ingress if rule["ports"][0]["port"] == "crl"]
+
+    peer = [{"ipBlock": {"cidr": "10.0.0.0/8"}}]
+    assert may_read(chart) == []
+    assert may_read(render("--set", "crl.enabled=true")) == [[{"namespaceSelector": {}}]]
+    rendered = render("--set", "crl.enabled=true", "--set-json", f"crl.from={json.dumps(peer)}")
+    assert may_read(rendered) == [peer]

@@ -128,6 +128,7 @@ def test_images_can_be_replaced_and_pinned_by_digest(render: Render) -> None:
 def test_the_operator_understands_every_variable_that_the_chart_sets(render: Render) -> None:
     rendered = render(
         *("--set", "clusterDomain=cluster.example,log.format=console,log.level=debug"),
+        *("--set", "crl.enabled=true,crl.url=http://crl.example.com"),
         *("--set", "rotation.reissueSeconds=86400,quota.maxCertificates=2000000"),
         namespace="security",
     )
@@ -140,6 +141,8 @@ def test_the_operator_understands_every_variable_that_the_chart_sets(render: Ren
         cluster_domain="cluster.example",
         log_format="console",
         log_level="debug",
+        crl_port=8083,
+        crl_url="http://crl.example.com",
         reissue_seconds=86_400,
         max_certificates=2_000_000,
     )
@@ -198,6 +201,15 @@ def test_ports_are_those_that_the_programs_listen_on(chart: Rendered) -> None:
     }
     webhook = webhook_settings.from_environ(chart.environment(WEBHOOK))
     assert ports(WEBHOOK) == {"https": webhook.port}
+
+
+def test_lists_have_a_port_and_a_service_only_where_they_are_served(render: Render, chart: Rendered) -> None:
+    assert "mtls-operator-crl" not in chart.names("Service")
+    assert "MTLS_CRL_PORT" not in chart.environment(OPERATOR)
+    rendered = render("--set", "crl.enabled=true")
+    (port,) = rendered.one("Service", "mtls-operator-crl")["spec"]["ports"]
+    (bound,) = (one for one in rendered.container(OPERATOR)["ports"] if one["name"] == port["targetPort"])
+    assert str(bound["containerPort"]) == rendered.environment(OPERATOR)["MTLS_CRL_PORT"] == str(port["port"])
 
 
 def test_the_webhook_waits_for_its_certificate(chart: Rendered) -> None:

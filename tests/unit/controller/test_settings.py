@@ -60,3 +60,39 @@ def test_a_peer_that_the_api_server_would_refuse_is_refused_at_the_start(text: s
     """It would hold back the policy, and with it every host."""
     with pytest.raises(SettingsError, match="MTLS_PROXY_METRICS_FROM"):
         from_environ({"MTLS_PROXY_METRICS_FROM": text})
+
+
+def test_lists_are_not_served_unless_a_port_is_set() -> None:
+    assert from_environ({}).crl_port == 0
+    assert from_environ({"MTLS_CRL_PORT": "0"}).crl_port == 0
+    assert from_environ({"MTLS_CRL_PORT": "8083"}).crl_port == 8083
+
+
+@pytest.mark.parametrize(
+    "url", ["http://crl.example.com", "http://crl.example.com/", "http://[fd00::1]:80/a/b"]
+)
+def test_the_list_of_a_ca_is_below_the_base_url(url: str) -> None:
+    settings = from_environ({"MTLS_CRL_URL": url})
+    assert settings.crl_url_of("shop", 2) == f"{url.rstrip('/')}/crl/shop/2.crl"
+
+
+def test_without_a_base_url_certificates_name_no_list() -> None:
+    assert from_environ({}).crl_url_of("shop", 1) == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://crl.example.com",
+        "crl.example.com",
+        "http://",
+        "http://a/b?c=1",
+        "http://a b",
+        "http://u@a/",
+        "http://a/%41",
+    ],
+)
+def test_a_base_url_that_is_none_is_refused_at_the_start(url: str) -> None:
+    """An https URL would need a list to be checked itself (RFC 5280, 8)."""
+    with pytest.raises(SettingsError, match="MTLS_CRL_URL"):
+        from_environ({"MTLS_CRL_URL": url})

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mtls_operator.pki import (
     PkiError,
     Reason,
     format_serial,
     has_index,
+    index_in,
     index_of,
     make_serial,
     parse_serial,
@@ -113,3 +116,11 @@ def test_what_is_no_serial_is_refused(text: str) -> None:
 def test_a_number_that_no_certificate_may_have_is_not_written(serial: int) -> None:
     with pytest.raises(PkiError, match="RFC 5280"):
         format_serial(serial)
+
+
+@given(
+    st.integers(1, 2**159 - 1) | st.integers(0, 2**32 - 1).map(lambda index: make_serial(index, bytes(15)))
+)
+def test_the_quick_look_at_a_serial_sees_the_same_index(serial: int) -> None:
+    expected = index_of(serial) if has_index(serial) else None
+    assert index_in(format_serial(serial)) == expected

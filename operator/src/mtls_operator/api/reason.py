@@ -68,6 +68,8 @@ class Reason(StrEnum):
     INVALID_CA = "InvalidCA"
     LEDGER_ROLLBACK = "LedgerRollback"
     LEDGER_UNREADABLE = "LedgerUnreadable"
+    LIST_IN_PAGES = "ListInPages"
+    LIST_TOO_LARGE = "ListTooLarge"
     CERTIFICATE_EXPIRED = "CertificateExpired"
     CERTIFICATE_REVOKED = "CertificateRevoked"
     # What the pki package refuses, in its words.

@@ -157,10 +157,16 @@ class KubernetesCluster:
             query={"fieldManager": self._field_manager},
         )
 
-    async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
-        """See :meth:`~.port.Cluster.delete`."""
+    async def delete(
+        self, kind: Kind, namespace: str | None, name: str, *, uid: str, version: str = ""
+    ) -> None:
+        """See :meth:`~.port.Cluster.delete`.
+
+        Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/delete-options/
+        """
+        preconditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
         try:
-            await self._write("DELETE", kind.path(namespace, name), body={"preconditions": {"uid": uid}})
+            await self._write("DELETE", kind.path(namespace, name), body={"preconditions": preconditions})
         except NotFoundError:
             return
 

@@ -40,5 +40,7 @@ class Cluster(Protocol):
     ) -> Body:
         """Merge-patch an object (RFC 7386) and return it."""
 
-    async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
-        """Delete an object if it still has this UID; an object that is gone already is no error."""
+    async def delete(
+        self, kind: Kind, namespace: str | None, name: str, *, uid: str, version: str = ""
+    ) -> None:
+        """Delete an object if it still has this UID and version (empty: any); one that is gone is no error."""

@@ -18,19 +18,16 @@ from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind,
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.ledgers import Ledgers
+from mtls_operator.controller.seen_certificates import facts_of, is_signed
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken
 from mtls_operator.pki import (
     AUTHORITY_ENTROPY,
     SERIAL_ENTROPY,
     Authority,
-    has_index,
-    index_of,
-    is_issued_by,
+    index_in,
     make_serial,
     new_authority,
-    parse_serial,
-    read_certificate,
 )
 from mtls_operator.plan.authority import (
     AUTHORITY_LIFETIME,
@@ -131,7 +128,12 @@ class Authorities:
         tenant = self.tenants.get(namespace)
         if tenant is None:
             return False
-        page = next((page for page in tenant.pages if page.number == page_number(name, namespace)), None)
+        number = page_number(name, namespace)
+        if version is not None and number is not None and number == tenant.page_in_hand:
+            # what we just wrote can be seen before we are told: the answer says whose it was
+            tenant.page_noticed = max(tenant.page_noticed, int(version))
+            return False
+        page = next((page for page in tenant.pages if page.number == number), None)
         if page is None or version is None or int(version) > int(page.version or 0):
             tenant.pages_stale = True
         return tenant.pages_stale
@@ -214,13 +216,18 @@ class Authorities:
 
     def _given_out(self, tenant: Tenant) -> int:
         """Return the first index above all that are known to have been given out."""
-        indices = [index_of(number) for number in map(parse_serial, tenant.ledger) if has_index(number)]
+        floor = max([tenant.mark, *(one.next_index for one in tenant.generations)])
+        indices = [index for index in map(index_in, tenant.ledger) if index is not None]
         for written in issued_in(self.context.world, tenant.namespace):
-            if not any(is_issued_by(stored.authority, written.certificate) for stored in tenant.generations):
+            facts = facts_of(written.certificate)
+            index = index_in(facts.serial) if facts is not None else None
+            # Most are below the mark anyway: a signature is looked at only where it would raise it.
+            if index is None or index < floor:
                 continue
-            number = parse_serial(read_certificate(written.certificate).serial)
-            if has_index(number):
-                indices.append(index_of(number))
+            if any(
+                is_signed(one.authority.certificate_pem, written.certificate) for one in tenant.generations
+            ):
+                indices.append(index)
         return max(indices, default=-1) + 1
 
     async def _load_authority(self, tenant: Tenant) -> None:

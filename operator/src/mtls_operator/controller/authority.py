@@ -17,14 +17,15 @@ from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import gone, holders
 from mtls_operator.controller.internal import Internal
+from mtls_operator.controller.lists import Lists
+from mtls_operator.controller.pruning import LOOK_SECONDS, Pruning
 from mtls_operator.controller.requests import RevocationRequests
 from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.pki import PkiError, read_certificate
 from mtls_operator.plan.authority import bundle_document, proxy_document
 from mtls_operator.plan.ledger import due, kept
-from mtls_operator.plan.objects import config_map, differs, metadata
-from mtls_operator.plan.published import Publication, publish, revocations
+from mtls_operator.plan.published import Publication, in_force, publish
 from mtls_operator.push import Scope, Script
 
 _log = structlog.get_logger(__name__)
@@ -43,6 +44,8 @@ class AuthorityReconciler:
     internal: Internal
     rotation: Rotation
     requests: RevocationRequests
+    lists: Lists
+    pruning: Pruning
     _epochs: dict[str, int] = field(default_factory=dict)
 
     async def reconcile(self, namespace: str) -> float | None:
@@ -52,6 +55,7 @@ class AuthorityReconciler:
             self.context.push.withdraw(Scope(namespace, None), names.REVOCATION_FILTER)
             self.authorities.tenants.pop(namespace, None)
             self.authorities.left.pop(namespace, None)
+            self.lists.forget(namespace)
             self._wake(namespace, world.certificates.of(namespace))
             await self.requests.refuse_all(namespace, f"There is no namespace {namespace}.")
             return None
@@ -75,14 +79,18 @@ class AuthorityReconciler:
         if granted:
             await self._publish(tenant)
             await self.requests.finish(granted)
+        await self.pruning.prune(tenant)
         renew_identity = await self._identify_proxies(tenant)
         await self.context.ensure(bundle_document(namespace, tenant.generations))
         rotate = await self.rotation.advance(tenant)
-        publication = tenant.publication
-        renew_list = (
-            (publication.renew_at - self.context.now()).total_seconds() if publication is not None else 60.0
-        )
-        return max(1.0, min(renew_list, renew_identity, rotate))
+        return max(1.0, min(self._list_changes(tenant), renew_identity, rotate, LOOK_SECONDS))
+
+    def _list_changes(self, tenant: Tenant) -> float:
+        """Return in how many seconds the clock alone changes the list: a revocation expires, or it is signed anew."""
+        moments = [tenant.readable.parts.renew_at] if tenant.readable is not None else []
+        if tenant.publication is not None and tenant.publication.until is not None:
+            moments.append(tenant.publication.until)
+        return min(((moment - self.context.now()).total_seconds() for moment in moments), default=60.0)
 
     def _in_use(self, namespace: str) -> bool:
         """Say whether a namespace has anything of ours: what was published is kept up when its objects are gone."""
@@ -129,34 +137,32 @@ class AuthorityReconciler:
         seen = [self._epochs.get(namespace, 0)]
         if observed is not None and observed.epoch is not None:
             seen.append(observed.epoch)
-        publication = publish(
-            tenant.generations,
-            revocations(tenant.ledger, now=now),
-            previous=tenant.published,
-            seen=seen,
-            now=now,
-        )
+        publication = tenant.publication
+        if publication is None or not publication.holds(now=now, about=tenant.sources, seen=max(seen)):
+            publication = publish(
+                tenant.generations,
+                in_force(tenant.ledger, now=now),
+                previous=tenant.script,
+                seen=seen,
+                now=now,
+                about=tenant.sources,
+            )
         self._epochs[namespace] = publication.epoch
-        document = config_map(
-            metadata(namespace, names.REVOCATION_CONFIGMAP, role="revocation"), publication.data
-        )
         self.context.push.publish(
             Scope(namespace, None),
             Script(names.REVOCATION_FILTER, publication.version, publication.script),
         )
         before, tenant.publication = tenant.publication, publication
-        tenant.published = dict(publication.data)
         if before is None or before.version != publication.version:
             self._changed(tenant, publication)
-        if differs(document, observed.content if observed is not None else None):
-            await self.context.ensure(document)
+        await self.lists.update(tenant)
 
     def _changed(self, tenant: Tenant, publication: Publication) -> None:
         _log.info(
             "revocation.published",
             namespace=tenant.namespace,
             epoch=publication.epoch,
-            left_out=publication.left_out,
+            revoked=len(publication.serials),
         )
         for host in self.context.world.hosts.of(tenant.namespace):
             self.context.queue.add(keys.host(tenant.namespace, host))

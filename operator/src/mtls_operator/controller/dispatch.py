@@ -15,6 +15,7 @@ from mtls_operator.controller.context import Context
 from mtls_operator.controller.unchecked import KINDS, Unchecked
 from mtls_operator.controller.world import certificate_of
 from mtls_operator.plan.authority import generation_of
+from mtls_operator.plan.pages import PAGE_ROLE
 from mtls_operator.plan.requests import REQUEST_ROLE
 from mtls_operator.plan.rollout import Pod
 from mtls_operator.push import DiscoveryServer, Report
@@ -22,6 +23,8 @@ from mtls_operator.push import Pod as PushedPod
 
 #: Reports that arrive within this time are looked at once.
 SETTLE_SECONDS = 0.004
+#: What a namespace leaves is looked at once the burst of its end is over.
+LEFTOVERS_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -150,6 +153,7 @@ class Dispatch:
         """Queue everything in a namespace: its objects may have been seen before it was, or before its end."""
         queue, world = self.context.queue, self.context.world
         queue.add(keys.authority(name))
+        queue.add(keys.LEFTOVERS, delay=LEFTOVERS_SECONDS)
         for certificate in world.certificates.of(name):
             queue.add(keys.certificate(name, certificate))
         for host in world.hosts.of(name):
@@ -212,7 +216,7 @@ class Dispatch:
             queue.add(keys.authority(tenant))
         elif role == "webhook":
             queue.add(keys.INTERNAL)
-        elif role in ("bundle", "revocation", "proxy"):
+        elif role in ("bundle", "revocation", PAGE_ROLE, "proxy"):
             queue.add(keys.authority(namespace))
         else:  # also where a label of ours was edited: it is put back
             self._owner_changed(namespace, metadata)

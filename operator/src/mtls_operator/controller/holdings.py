@@ -13,17 +13,10 @@ from mtls_operator.api import names
 from mtls_operator.api.certificate import ClientCertificate, DeletionPolicy, RevocationReason
 from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.cluster import Kind
+from mtls_operator.controller.seen_certificates import facts_of, is_signed
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken, World, Written
-from mtls_operator.pki import (
-    PkiError,
-    format_serial,
-    has_index,
-    index_of,
-    is_issued_by,
-    parse_serial,
-    read_certificate,
-)
+from mtls_operator.pki import PkiError, format_serial, has_index, index_of, parse_serial
 from mtls_operator.plan.authority import CERTIFICATE_ROLE
 from mtls_operator.plan.ledger import Entry, Holder, Record
 
@@ -95,10 +88,8 @@ def _current(world: World, certificate: ClientCertificate) -> str:
     seen = written_of(world, certificate)
     if seen is None or certificate.meta.uid not in seen.owners:
         return ""
-    try:
-        return read_certificate(seen.certificate).serial
-    except PkiError:
-        return ""
+    facts = facts_of(seen.certificate)
+    return facts.serial if facts is not None else ""
 
 
 def former(
@@ -140,10 +131,11 @@ def proved(world: World, tenant: Tenant) -> dict[str, datetime]:
         found |= serials
     for secret in world.written[Kind.SECRET].of(tenant.namespace).values():
         if secret.role == CERTIFICATE_ROLE and any(
-            is_issued_by(stored.authority, secret.certificate) for stored in tenant.generations
+            is_signed(stored.authority.certificate_pem, secret.certificate) for stored in tenant.generations
         ):
-            facts = read_certificate(secret.certificate)
-            found[facts.serial] = facts.not_after
+            facts = facts_of(secret.certificate)
+            if facts is not None:
+                found[facts.serial] = facts.not_after
     return found
 
 
@@ -162,13 +154,11 @@ def _serials(world: World, tenant: Tenant, certificate: ClientCertificate | Brok
     serial, end = str(certificate.status.get("serialNumber") or ""), _status_end(certificate)
     if serial and end is not None:
         found[serial] = end
-    for written in issued_in(world, tenant.namespace):
-        if certificate.meta.uid in written.owners:
-            try:
-                facts = read_certificate(written.certificate)
-            except PkiError:
-                continue
-            found[facts.serial] = facts.not_after
+    for written in world.owned_by(certificate.meta.uid):
+        if written.namespace == tenant.namespace and written.role == CERTIFICATE_ROLE:
+            facts = facts_of(written.certificate)
+            if facts is not None:
+                found[facts.serial] = facts.not_after
     authority = tenant.authority
     latest = authority.facts.not_after if authority is not None else None
     plausible = {

@@ -200,6 +200,8 @@ class HostReconciler:
                 revocation_epoch=publication.epoch if publication is not None else 0,
                 recovered=tenant.recovered,
                 damaged=tenant.damaged,
+                paged=tenant.paged,
+                left_out=tenant.readable.parts.left_out if tenant.readable is not None else (),
                 expiring="" if troubles else self.serving.expiring(host),
                 now=context.now(),
             ),

@@ -14,6 +14,8 @@ class Topic(StrEnum):
     CERTIFICATE = "certificate"
     HOST = "host"
     RULE = "rule"
+    LISTS = "lists"
+    LEFTOVERS = "leftovers"
 
 
 class Key(NamedTuple):
@@ -47,4 +49,10 @@ def rule(namespace: str, name: str) -> Key:
     return Key(Topic.RULE, namespace, name)
 
 
+def lists(namespace: str) -> Key:
+    """Return the key of the readable parts of a long revocation list."""
+    return Key(Topic.LISTS, namespace)
+
+
 INTERNAL = Key(Topic.INTERNAL)
+LEFTOVERS = Key(Topic.LEFTOVERS)

@@ -5,20 +5,33 @@ A page is replaced at exactly the version read, so that a second operator (or a 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final
 
 import structlog
 
 from mtls_operator.api import names
 from mtls_operator.cluster import AlreadyExistsError, ConflictError, Kind, NotFoundError
+from mtls_operator.controller import keys
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.tenant import Page, Tenant
 from mtls_operator.plan.authority import page_document, page_number, selector
 from mtls_operator.plan.ledger import RECORDS_KEY, Record, append, decode, latest
+from mtls_operator.plan.pages import INDEX_KEY, PAGE_KEY, numbers_in
+from mtls_operator.plan.pages import page_number as page_number_of
+from mtls_operator.plan.pruning import prunable, without
 from mtls_operator.plan.published import recover, still_signed_by
+from mtls_operator.plan.readable import signed_of
 
 _log = structlog.get_logger(__name__)
+#: What of ``mtls-revocation`` is ours, beside the proxies' part.
+_OURS: Final = (names.CRL_KEY, names.REVOKED_JSON_KEY, INDEX_KEY)
+#: Longer texts are read in a thread: the event loop carries the revocations of others.
+_LONG: Final = 200_000
 
 
 @dataclass(slots=True)
@@ -53,7 +66,8 @@ class Ledgers:
             number = page_number(body["metadata"]["name"], tenant.namespace)
             if number is not None:
                 text = str((body.get("data") or {}).get(RECORDS_KEY, ""))
-                pages.append(Page(number, text, body["metadata"]["resourceVersion"]))
+                metadata = body["metadata"]
+                pages.append(Page(number, text, metadata["resourceVersion"], metadata["uid"]))
         return sorted(pages, key=lambda page: page.number)
 
     async def _take(self, tenant: Tenant) -> None:
@@ -65,6 +79,7 @@ class Ledgers:
             records += read
             name = names.ledger_page(tenant.namespace, page.number)
             damaged += [f"{name} line {line}" for line in lines]
+            await asyncio.sleep(0)  # a long ledger must not hold up the revocations of others
         tenant.damaged = tuple(damaged)
         stored = latest(records)
         lost = [record for serial, record in tenant.ledger.items() if not _covers(stored.get(serial), record)]
@@ -78,13 +93,80 @@ class Ledgers:
             await self._append(tenant, lost)
 
     async def _lost_to_a_rollback(self, tenant: Tenant) -> list[Record]:
-        body = await self.context.cluster.get(Kind.CONFIG_MAP, tenant.namespace, names.REVOCATION_CONFIGMAP)
-        tenant.published = {key: str(value) for key, value in ((body or {}).get("data") or {}).items()}
-        return [
+        """Return what the published lists revoke and the ledger does not: nobody else can have signed them."""
+        text = await self._published(tenant)
+        find = partial(still_signed_by, text, tenant.generations)
+        found = await asyncio.to_thread(find) if len(text) > _LONG else find()
+        if tenant.readable is None:
+            tenant.signed = tuple(signed_of(found, tenant.generations))
+        lost = [
             record
-            for authority, listed in still_signed_by(tenant.published.get(names.CRL_KEY), tenant.generations)
+            for authority, listed, _ in found
             for record in recover(tenant.ledger, listed.revocations, authority=authority)
         ]
+        return list(latest(lost).values())
+
+    async def _published(self, tenant: Tenant) -> str:
+        """Read ``mtls-revocation`` and its pages; return every text in which a signed list may be.
+
+        Anybody in the namespace may have edited the index: pages that it does not name are looked at too, in the order
+        of their numbers. What they hold together counts by its signature alone.
+        """
+        namespace, cluster = tenant.namespace, self.context.cluster
+        body = await cluster.get(Kind.CONFIG_MAP, namespace, names.REVOCATION_CONFIGMAP)
+        data = {key: str(value) for key, value in ((body or {}).get("data") or {}).items()}
+        if tenant.readable is None:
+            tenant.script = data.get(names.REVOCATION_KEY, "")
+            tenant.kept = {key: data[key] for key in _OURS if key in data}
+        named = numbers_in(data.get(INDEX_KEY, ""), names.CRL_KEY)
+        seen = self.context.world.written[Kind.CONFIG_MAP].of(namespace)
+        others = {number for number in map(page_number_of, seen) if number is not None}
+        pages: dict[int, str] = {}
+        for number in sorted({*named, *others}):
+            page = await cluster.get(Kind.CONFIG_MAP, namespace, names.revocation_page(number))
+            pages[number] = str(((page or {}).get("data") or {}).get(PAGE_KEY, ""))
+        texts = [
+            data.get(names.CRL_KEY, ""),
+            "".join(pages[number] for number in named),
+            "".join(pages.values()),
+        ]
+        return "\n".join(texts)
+
+    async def drop(self, tenant: Tenant, serials: frozenset[str], *, now: datetime) -> int:
+        """Remove every line of serial numbers that may go; return how many of them there were.
+
+        Each page is rewritten at exactly the version read, and removed at it where nothing is left. Whatever is done of
+        this when the process ends is right: each line that goes is one that matters no more. The last page stays: the
+        next record goes there, and it shows that there was a ledger.
+        """
+        async with tenant.lock:
+            going = prunable((page.text for page in tenant.pages), serials, now=now)
+            if not going or tenant.pages_stale:
+                return 0
+            tenant.unlearn(going)  # first: what memory alone knows would be written back
+            try:
+                for page in list(tenant.pages):
+                    await self._without(tenant, page, going)
+            except (ConflictError, NotFoundError):
+                tenant.pages_stale = True
+                raise
+        return len(going)
+
+    async def _without(self, tenant: Tenant, page: Page, going: frozenset[str]) -> None:
+        text = without(page.text, going)
+        if text == page.text:
+            return
+        if text or page is tenant.pages[-1]:
+            await self._write_page(tenant, page, text)
+            return
+        namespace, name = (
+            self.context.settings.operator_namespace,
+            names.ledger_page(tenant.namespace, page.number),
+        )
+        tenant.pages.remove(page)
+        await self.context.cluster.delete(
+            Kind.CONFIG_MAP, namespace, name, uid=page.uid, version=page.version
+        )
 
     async def _append(self, tenant: Tenant, records: list[Record]) -> None:
         if not tenant.pages:
@@ -120,8 +202,18 @@ class Ledgers:
             text=text,
             version=page.version,
         )
-        body = await (cluster.replace(document) if page.version else cluster.create(document))
+        tenant.page_in_hand, tenant.page_noticed = page.number, 0
+        written = 0
+        try:
+            body = await (cluster.replace(document) if page.version else cluster.create(document))
+            written = int(body["metadata"]["resourceVersion"])
+        finally:
+            tenant.page_in_hand = None
+            if tenant.page_noticed > written:
+                tenant.pages_stale = True
+                self.context.queue.add(keys.authority(tenant.namespace))
         page.text, page.version = text, body["metadata"]["resourceVersion"]
+        page.uid = body["metadata"]["uid"]
         if page not in tenant.pages:
             tenant.pages.append(page)
 

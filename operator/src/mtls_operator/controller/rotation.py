@@ -17,9 +17,9 @@ from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import issued_in
+from mtls_operator.controller.seen_certificates import facts_of
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken
-from mtls_operator.pki import PkiError, read_certificate
 from mtls_operator.plan.authority import Phase
 from mtls_operator.plan.rotation import (
     Confirmations,
@@ -103,11 +103,9 @@ class Rotation:
             if serial and end:
                 held[str(serial)] = parse_timestamp(str(end))
         for written in issued_in(world, tenant.namespace):
-            try:
-                facts = read_certificate(written.certificate)
-            except PkiError:
-                continue
-            held[facts.serial] = facts.not_after
+            facts = facts_of(written.certificate)
+            if facts is not None:
+                held[facts.serial] = facts.not_after
         return held
 
     def _tell(self, tenant: Tenant, step: Step) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
@@ -24,6 +24,7 @@ from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.authority import AuthorityReconciler
 from mtls_operator.controller.certificate import CertificateReconciler
 from mtls_operator.controller.context import Context, utc_now
+from mtls_operator.controller.crl_server import CrlServer
 from mtls_operator.controller.dispatch import Dispatch
 from mtls_operator.controller.handlers import WATCHED, registry_for, settings_for
 from mtls_operator.controller.health import HealthServer
@@ -33,13 +34,17 @@ from mtls_operator.controller.issuer import Issuer
 from mtls_operator.controller.keys import Key, Topic
 from mtls_operator.controller.keystores import KeystoreMaker
 from mtls_operator.controller.ledgers import Ledgers
+from mtls_operator.controller.leftovers import Leftovers
+from mtls_operator.controller.lists import Lists
 from mtls_operator.controller.metrics import Metrics
+from mtls_operator.controller.pruning import Pruning
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
 from mtls_operator.controller.reports import Reports
 from mtls_operator.controller.requests import RevocationRequests
 from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.rule import RuleReconciler
+from mtls_operator.controller.served import ServedLists
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.trust import Trusts
@@ -73,6 +78,7 @@ class Operator:
     passwords: NamedWatches
     status_port: ProxyStatus
     internal: Internal
+    served: ServedLists = field(default_factory=ServedLists)
     synced: bool = False
 
     def first_event(self) -> None:
@@ -172,7 +178,7 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
     keystores.watches = passwords
     status_port = ProxyStatus()
     hosts = HostReconciler(context, authorities, serving, Trusts(context, own.seal), watches, status_port)
-    metrics = Metrics()
+    metrics, served = Metrics(), ServedLists()
     return Operator(
         context=context,
         cluster=cluster,
@@ -180,7 +186,7 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
         dispatch=dispatch,
         workers=Workers(
             queue,
-            _reconcilers(context, authorities, own, hosts, keystores),
+            _reconcilers(context, authorities, own, hosts, keystores, served),
             metrics,
             settings.workers,
         ),
@@ -190,22 +196,29 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
         passwords=passwords,
         status_port=status_port,
         internal=own,
+        served=served,
     )
 
 
-def _reconcilers(
+def _reconcilers(  # noqa: PLR0913, PLR0917 - everything that they are made of
     context: Context,
     authorities: Authorities,
     own: Internal,
     hosts: HostReconciler,
     keystores: KeystoreMaker,
+    served: ServedLists,
 ) -> dict[Topic, Reconcile]:
+    clock = asyncio.get_running_loop().time
+    lists = Lists(context, authorities, served)
+    leftovers = Leftovers(context, clock)
     authority = AuthorityReconciler(
         context,
         authorities,
         own,
         Rotation(context, authorities),
         RevocationRequests(context, authorities),
+        lists,
+        Pruning(context, authorities.ledgers, clock),
     )
     certificate = CertificateReconciler(
         context, authorities, Issuer(context, authorities, keystores), Views(context, keystores)
@@ -221,6 +234,8 @@ def _reconcilers(
         Topic.CERTIFICATE: lambda key: certificate.reconcile(key.namespace, key.name),
         Topic.HOST: lambda key: hosts.reconcile(key.namespace, key.name),
         Topic.RULE: rules,
+        Topic.LISTS: lambda key: lists.reconcile(key.namespace),
+        Topic.LEFTOVERS: lambda _: leftovers.reconcile(),
     }
 
 
@@ -261,6 +276,9 @@ async def run(settings: Settings) -> int:
         await cluster.close()
         _log.info("operator.stopped")
         return 0
+    crls = CrlServer(operator.served, operator.context.now)
+    if settings.crl_port:
+        await crls.start(settings.crl_port)
     operator.context.queue.add(keys.INTERNAL)
     parts = [
         asyncio.create_task(_watch(operator, stop), name="kopf"),
@@ -276,7 +294,7 @@ async def run(settings: Settings) -> int:
         _log.error("operator.part.died", part=task.get_name(), error=repr(error))
     _log.info("operator.stopping")
     stop.set()
-    await _stop(operator, health, parts)
+    await _stop(operator, health, crls, parts)
     return 1 if died else 0
 
 
@@ -327,7 +345,9 @@ async def _watch(operator: Operator, stop: asyncio.Event) -> None:
     )
 
 
-async def _stop(operator: Operator, health: HealthServer, parts: list[asyncio.Task[None]]) -> None:
+async def _stop(
+    operator: Operator, health: HealthServer, crls: CrlServer, parts: list[asyncio.Task[None]]
+) -> None:
     """Stop in the order in which nothing is lost: no new work, Events out, streams closed, connections closed."""
     await operator.workers.stop()
     await operator.watches.close()
@@ -338,6 +358,7 @@ async def _stop(operator: Operator, health: HealthServer, parts: list[asyncio.Ta
         task.cancel()
     await asyncio.gather(*parts, return_exceptions=True)
     await asyncio.to_thread(operator.discovery.stop, _STREAM_SECONDS)
+    await crls.stop()
     await health.stop()
     await operator.status_port.close()
     await operator.cluster.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -17,7 +18,9 @@ _MOST = {
     "MTLS_REISSUE_SECONDS": 30 * 24 * 3600,
     "MTLS_MAX_CERTIFICATES": 10_000_000,
 }
-_LEAST = {"MTLS_MAX_CERTIFICATES": 0}
+_LEAST = {"MTLS_MAX_CERTIFICATES": 0, "MTLS_CRL_PORT": 0}
+#: Room for the path of a list behind it; what a URL in a certificate may contain is checked where it is signed.
+_CRL_URL = re.compile(r"http://[A-Za-z0-9.:\[\]-]{1,255}(/[A-Za-z0-9._~/-]{0,255})?")
 _SELECTORS = frozenset({"namespaceSelector", "podSelector"})
 
 
@@ -43,6 +46,11 @@ class Settings:
     health_port: int = 8081
     #: Port of ``/metrics``.
     metrics_port: int = 8082
+    #: Port on which signed revocation lists are served over plain HTTP; 0: they are not.
+    crl_port: int = 0
+    #: Where others reach that port, ``http://host[:port][/path]``: new certificates name their list there; empty: they
+    #: name none.
+    crl_url: str = ""
     #: NetworkPolicy peers, besides the operator, that may read the sidecars' status ports; a JSON list.
     proxy_metrics_from: tuple[Mapping[str, Any], ...] = ()
     #: How many keys are worked on at once.
@@ -60,6 +68,10 @@ class Settings:
     def reissue_window(self) -> timedelta:
         """Within which time after a rotation certificates are issued anew."""
         return timedelta(seconds=self.reissue_seconds)
+
+    def crl_url_of(self, namespace: str, generation: int) -> str:
+        """Return where the list of a CA is fetched; empty: nowhere."""
+        return self.crl_url.rstrip("/") + f"/crl/{namespace}/{generation}.crl" if self.crl_url else ""
 
     @property
     def discovery_host(self) -> str:
@@ -97,6 +109,10 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
             read.values[entry.name] = text.strip()
     settings = Settings(**read.values)  # type: ignore[arg-type]  # each value was read by the type of its default
     _require(settings.log_format, ("json", "console"), "MTLS_LOG_FORMAT")
+    if settings.crl_url and not _CRL_URL.fullmatch(settings.crl_url):
+        raise SettingsError(
+            f"MTLS_CRL_URL={settings.crl_url!r} is not http://host[:port][/path]: a list is fetched over plain HTTP"
+        )
     _require(settings.log_level, ("debug", "info", "warning", "error"), "MTLS_LOG_LEVEL")
     return settings
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from mtls_operator.api import names
 from mtls_operator.api.certificate import (
@@ -22,6 +21,7 @@ from mtls_operator.cluster import Body
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.contents import value_of
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.seen_certificates import is_signed
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.terms import Terms
 from mtls_operator.pki import (
@@ -33,7 +33,6 @@ from mtls_operator.pki import (
     PkiError,
     Request,
     is_pair,
-    is_signed_by,
     issue_client,
     issue_client_from_request,
     key_digest_of,
@@ -85,7 +84,7 @@ class Signer:
                 return _COMPROMISED
             authority, serial = await self.authorities.allot(tenant)
             if request is not None:
-                return self._for_request(certificate, request, authority, serial)
+                return self._for_request(certificate, request, tenant, authority, serial)
             return await self._with_key(certificate, tenant, authority, serial, stored=stored)
         except AuthorityUnusableError as error:
             return Obstacle(Reason.CA_MISSING, str(error))
@@ -111,12 +110,22 @@ class Signer:
     def signed_by_us(tenant: Tenant, certificate_pem: str) -> Stored | None:
         """Return the generation of the CA that signed a certificate, also one that counts no more."""
         for stored in reversed(tenant.generations):
-            if _is_signed(stored.authority.certificate_pem, certificate_pem):
+            if is_signed(stored.authority.certificate_pem, certificate_pem):
                 return stored
         return None
 
+    def _list_of(self, tenant: Tenant, authority: Authority) -> str:
+        """Return the URL of the list of a CA, for what is issued now: another URL is no reason to issue anew."""
+        own = (one.generation for one in tenant.generations if one.authority.digest == authority.digest)
+        return self.context.settings.crl_url_of(tenant.namespace, next(own))
+
     def _for_request(
-        self, certificate: ClientCertificate, request: Request, authority: Authority, serial: int
+        self,
+        certificate: ClientCertificate,
+        request: Request,
+        tenant: Tenant,
+        authority: Authority,
+        serial: int,
     ) -> Made:
         subject, alternative_names = own_names(certificate)
         issued = issue_client_from_request(
@@ -127,6 +136,7 @@ class Signer:
             now=self.context.now(),
             subject=subject,
             sans=alternative_names,
+            crl_url=self._list_of(tenant, authority),
         )
         return Made(issued.certificate_pem, authority.certificate_pem, issued.facts, None)
 
@@ -141,6 +151,7 @@ class Signer:
     ) -> Made:
         """Sign; RSA keys take their time, to make and to read, and do so off the event loop."""
         subject, alternative_names = names_of(certificate)
+        url = self._list_of(tenant, authority)
 
         def sign() -> Issued:
             kept = self._kept_key(certificate, tenant, stored)
@@ -153,6 +164,7 @@ class Signer:
                 validity=certificate.validity,
                 serial=serial,
                 now=self.context.now(),
+                crl_url=url,
             )
 
         slow = certificate.algorithm is RequestedAlgorithm.RSA
@@ -195,8 +207,3 @@ def _is_compromised(certificate: ClientCertificate, tenant: Tenant) -> bool:
         record is not None and record.entry is Entry.REVOKED and record.reason in FINAL_REASONS
         for record in records
     )
-
-
-@lru_cache(maxsize=4096)
-def _is_signed(ca_pem: str, certificate_pem: str) -> bool:
-    return is_signed_by(ca_pem, certificate_pem)

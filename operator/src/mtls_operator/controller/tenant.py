@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,16 +11,34 @@ from mtls_operator.pki import Authority
 from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.certificate import Obstacle
 from mtls_operator.plan.ledger import Entry, Record
+from mtls_operator.plan.pages import INDEX_KEY
 from mtls_operator.plan.published import Publication
+from mtls_operator.plan.readable import Readable, Signed
 
 
 @dataclass(slots=True)
 class Page:
-    """A page of the ledger as it was read or written last."""
+    """A page of the ledger as it was read or written last; without a version it is not there yet."""
 
     number: int
     text: str
     version: str
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadableState:
+    """The readable parts of a list as they were written last.
+
+    ``parts`` are without the text of the pages, whose content is in ``pages`` as digests. ``about`` is what they were
+    made of, see `Lists`; ``listed`` are the serial numbers in them.
+    """
+
+    parts: Readable
+    pages: Mapping[int, Mapping[str, str]]
+    about: tuple[object, ...]
+    made_at: datetime
+    listed: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -42,18 +60,33 @@ class Tenant:
     recovered: int = 0
     damaged: tuple[str, ...] = ()
     mark: int = 0
-    published: dict[str, str] = field(default_factory=dict)
+    #: Of ``mtls-revocation``: the proxies' script and the other parts, as they were read or written last.
+    script: str = ""
+    kept: dict[str, str] = field(default_factory=dict)
+    #: The lists for other gateways as our CAs signed them last.
+    signed: tuple[Signed, ...] = ()
     publication: Publication | None = None
+    readable: ReadableState | None = None
+    #: Held while ``mtls-revocation`` is written, so that an older content never comes after a newer one.
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: Held while the readable parts are made and their pages written.
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: How often the ledger has changed.
+    revision: int = 0
     ready: bool = False
     #: While a block is being reserved: the newest version of the CA's Secret that was seen, which may be our own.
     reserving: bool = False
     noticed: int = 0
+    #: While a page of the ledger is being written: its number, and the newest version of it that was seen meanwhile.
+    page_in_hand: int | None = None
+    page_noticed: int = 0
     #: By host (namespace/name): the issuers that every proxy of it trusts now.
     confirmed: dict[str, frozenset[str]] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def learn(self, records: Iterable[Record]) -> None:
         """Take in records of the ledger; ``owned`` has the serial numbers and their ends by the owner's UID."""
+        self.revision += 1
         for record in records:
             self.ledger[record.serial] = record
             self.owned.setdefault(record.owner_uid, {})[record.serial] = record.not_after
@@ -66,6 +99,26 @@ class Tenant:
     def held(self, stored: Stored) -> Stored:
         """Return a generation as it is now: another block may have been reserved meanwhile."""
         return next((one for one in self.generations if one.generation == stored.generation), stored)
+
+    def unlearn(self, serials: Iterable[str]) -> None:
+        """Forget serial numbers that the ledger is about to drop."""
+        for serial in serials:
+            record = self.ledger.pop(serial, None)
+            owned = self.owned.get(record.owner_uid, {}) if record is not None else {}
+            owned.pop(serial, None)
+            if record is not None and not owned:
+                self.owned.pop(record.owner_uid, None)
+
+    @property
+    def paged(self) -> bool:
+        """Whether the readable parts do not fit into the first object, as far as is known yet."""
+        return INDEX_KEY in self.kept
+
+    @property
+    def sources(self) -> tuple[object, ...]:
+        """What the list rests on, but for the time: the ledger's state and the CAs with their indices."""
+        cas = ((one.generation, one.phase, one.first_index, one.next_index) for one in self.generations)
+        return (self.revision, tuple(cas))
 
     @property
     def stored(self) -> Stored | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 
 from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.reason import Reason
@@ -13,10 +12,11 @@ from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import former, holder_of, written_of
 from mtls_operator.controller.issuer import conflict
 from mtls_operator.controller.keystores import KeystoreMaker
+from mtls_operator.controller.seen_certificates import facts_of
 from mtls_operator.controller.signer import Signer
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken, Written
-from mtls_operator.pki import CertificateFacts, PkiError, key_digest_of, plain_pem, read_certificate
+from mtls_operator.pki import CertificateFacts, PkiError, key_digest_of, plain_pem
 from mtls_operator.plan.authority import Stored
 from mtls_operator.plan.certificate import CertificateView, Obstacle, Renewal, next_renewal
 from mtls_operator.plan.holder import request_of
@@ -85,7 +85,7 @@ class Views:
             return None, obstacle
         if certificate.meta.uid not in seen.owners:
             return None, conflict(certificate)
-        facts = _read(seen.certificate)
+        facts = facts_of(seen.certificate)
         if facts is None or not _has_its_key(certificate, seen):
             return None, obstacle
         if tenant.generations and Signer.signed_by_us(tenant, seen.certificate) is None:
@@ -152,12 +152,3 @@ def _has_its_key(certificate: ClientCertificate, seen: Written) -> bool:
         return request is not None and key_digest_of(seen.certificate) == request.key_digest
     except PkiError:
         return True  # an older operator read this request: what it signed stays
-
-
-@lru_cache(maxsize=4096)
-def _read(certificate_pem: str) -> CertificateFacts | None:
-    """Return a certificate's facts (None: it cannot be read); each is read once."""
-    try:
-        return read_certificate(certificate_pem)
-    except PkiError:
-        return None

@@ -18,12 +18,16 @@ _log = structlog.get_logger(__name__)
 
 #: Least time between two runs of what many events touch at once.
 BURST_SECONDS = 0.1
+#: Least time between two makings of the readable parts of a long list: each signs and writes megabytes.
+LISTS_SECONDS = 30.0
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
 
 
 def interval_of(key: Key) -> float:
     """Return the least time in seconds between two runs of a key."""
+    if key.topic is Topic.LISTS:
+        return LISTS_SECONDS
     return BURST_SECONDS if key.topic in (Topic.AUTHORITY, Topic.HOST) else 0.0
 
 

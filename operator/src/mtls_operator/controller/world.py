@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from mtls_operator.api import names
 from mtls_operator.api.certificate import ClientCertificate, asks_for_revocation, parse_certificate
@@ -50,6 +50,7 @@ class Written:
     last good rules; ``certificate`` is the public ``tls.crt`` of a Secret or of what was issued for a request,
     ``issued_for`` the digest of what it was issued for, ``renewed_for`` the wish for a renewal that was granted last,
     ``keystore`` the mark of its keystores. ``has_key`` says that the private key of this certificate is there.
+    ``tenant`` is the life of a namespace (name, UID) that its labels name.
     """
 
     kind: Kind
@@ -68,6 +69,7 @@ class Written:
     issued_for: str = ""
     keystore: str = ""
     renewed_for: str = ""
+    tenant: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Namespace:
 
 
 V = TypeVar("V")
+#: What a certificate can be kept in.
+_OWNED: Final = (Kind.SECRET, Kind.CONFIG_MAP)
 
 
 @dataclass(slots=True)
@@ -149,6 +153,7 @@ class World:
             Kind.CONFIG_MAP: Shelf(),
             Kind.NETWORK_POLICY: Shelf(),
         }
+        self._owned: dict[str, set[tuple[Kind, str, str]]] = defaultdict(set)
 
     def namespace_uid(self, namespace: str) -> str | None:
         """Return the UID of a namespace that exists and is not ending."""
@@ -184,7 +189,12 @@ class World:
             shelf.answers[namespace, name] = version
         if not shelf.is_news(namespace, name, version):
             return
-        shelf.put(namespace, name, version, _parse(kind, body))
+        before, value = shelf.get(namespace, name), _parse(kind, body)
+        shelf.put(namespace, name, version, value)
+        if kind in _OWNED:
+            self._disown((kind, namespace, name), before)
+            for uid in value.owners:
+                self._owned[uid].add((kind, namespace, name))
         if kind is Kind.RULE:
             self.rule_statuses[namespace, name] = body.get("status") or {}
 
@@ -219,8 +229,27 @@ class World:
     def forget(self, kind: Kind, body: Mapping[str, Any]) -> None:
         """Take in that an object was deleted."""
         namespace, name, version = _identity(body)
-        if self._shelf(kind).drop(namespace, name, version) and kind is Kind.RULE:
+        before = self._shelf(kind).get(namespace, name)
+        if not self._shelf(kind).drop(namespace, name, version):
+            return
+        if kind is Kind.RULE:
             self.rule_statuses.pop((namespace, name), None)
+        elif kind in _OWNED:
+            self._disown((kind, namespace, name), before)
+
+    def owned_by(self, owner_uid: str) -> Iterator[Written]:
+        """Return the Secrets and ConfigMaps of an owner, without a look at those of the others."""
+        places = sorted(self._owned.get(owner_uid, ()), key=lambda place: (place[0].kind, *place[1:]))
+        for kind, namespace, name in places:
+            written = self.written[kind].get(namespace, name)
+            if written is not None and owner_uid in written.owners:
+                yield written
+
+    def _disown(self, place: tuple[Kind, str, str], before: Written | None) -> None:
+        for uid in before.owners if before is not None else ():
+            self._owned[uid].discard(place)
+            if not self._owned[uid]:
+                del self._owned[uid]
 
 
 def _parse(kind: Kind, body: Mapping[str, Any]) -> Any:
@@ -280,6 +309,15 @@ def _pod(body: Mapping[str, Any]) -> Pod:
     )
 
 
+def tenant_of(body: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the name and the UID of the namespace that an object's labels name; empty where they do not."""
+    labels = body["metadata"].get("labels") or {}
+    return (
+        str(labels.get(names.NAMESPACE_LABEL) or ""),
+        str(labels.get(names.NAMESPACE_UID_LABEL) or ""),
+    )
+
+
 _SCRIPTS = (names.RULES_KEY, names.REVOCATION_KEY)
 
 
@@ -315,6 +353,7 @@ def _written(kind: Kind, body: Mapping[str, Any]) -> Written:
         issued_for=str(annotations.get(names.ISSUED_FOR_ANNOTATION) or ""),
         keystore=str(annotations.get(names.KEYSTORE_ANNOTATION) or ""),
         renewed_for=str(annotations.get(names.RENEWED_FOR_ANNOTATION) or ""),
+        tenant=tenant_of(body),
     )
 
 

@@ -10,6 +10,7 @@ decided here.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from mtls_operator.pki.errors import PkiError, Reason
@@ -74,6 +75,23 @@ def index_of(serial: int) -> int:
             Reason.INVALID_SERIAL, f"the serial {serial:X} was not made by this operator: it has no index."
         )
     return serial % INDEX_LIMIT
+
+
+def index_in(text: str) -> int | None:
+    """Return the index in a serial as `format_serial` writes it; None for any other shape."""
+    return indices_in((text,)).get(text)
+
+
+def indices_in(texts: Iterable[str]) -> dict[str, int]:
+    """Return the indices in serials as `format_serial` writes them, without those of any other shape.
+
+    For a hundred thousand of them while a revocation waits: nothing else is checked.
+    """
+    return {
+        text: int(text[-2 * _INDEX_BYTES :], 16)
+        for text in texts
+        if len(text) == 2 * _LENGTH and "01" <= text[:2] <= "7F"
+    }
 
 
 def require_serial(serial: int) -> int:

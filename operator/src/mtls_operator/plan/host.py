@@ -249,6 +249,8 @@ class HostView:
     recovered: int
     now: datetime
     damaged: tuple[str, ...] = ()
+    paged: bool = False
+    left_out: tuple[str, ...] = ()
     expiring: str = ""
 
 
@@ -357,6 +359,18 @@ def _resolved(view: HostView, condition: MakeCondition) -> Condition:
             f"list: check the backups of the operator's namespace."
         )
         return condition(kind, Reason.LEDGER_ROLLBACK, message, status=True)
+    if view.left_out:
+        message = (
+            f"The list of revocations is too large for {' and '.join(view.left_out)}, even in pages: other gateways "
+            "and people do not see the present one. The proxies have all of it. Use several namespaces."
+        )
+        return condition(kind, Reason.LIST_TOO_LARGE, message, status=True)
+    if view.paged:
+        message = (
+            "The readable list of revocations does not fit into mtls-revocation: pages.json there names the ConfigMaps "
+            "with its parts. The proxies have all of it."
+        )
+        return condition(kind, Reason.LIST_IN_PAGES, message, status=True)
     if view.expiring:
         return condition(kind, Reason.SERVING_CERTIFICATE_EXPIRING, view.expiring, status=True)
     return condition(kind, Reason.RESOLVED, "Everything that the spec names was found.", status=True)

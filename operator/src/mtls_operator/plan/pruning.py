@@ -1,0 +1,79 @@
+"""Which records of the ledger may go: those of certificates that have ended long ago, by a clock that is trusted.
+
+A record that goes too early is a revocation that is lost, so everything here errs on the other side: a clock that is
+ahead by less than ``GRACE`` cannot prune what still counts, and one that has jumped is not trusted for a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from mtls_operator.plan.ledger import Record, decode
+
+#: A record stays for so long after the end of its certificate.
+GRACE: Final = timedelta(days=30)
+#: For so long a clock must have gone as fast as one that nobody sets.
+STEADY: Final = timedelta(hours=24)
+#: The two may differ by this: clocks are slewed.
+_DRIFT: Final = timedelta(minutes=5)
+
+
+@dataclass(slots=True)
+class SteadyClock:
+    """Compares the time of day with a clock that only goes forward; ``monotonic`` is in seconds."""
+
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    _began: tuple[datetime, float] | None = field(default=None)
+
+    def is_trusted(self) -> bool:
+        """Say whether the time of day has not jumped for a day; to be asked often, or a jump is not noticed."""
+        here = (self.now(), self.monotonic())
+        if self._began is None:
+            self._began = here
+            return False
+        by_day = here[0] - self._began[0]
+        elapsed = timedelta(seconds=here[1] - self._began[1])
+        if abs(by_day - elapsed) > _DRIFT:
+            self._began = here
+            return False
+        return elapsed >= STEADY
+
+
+def ended(
+    ledger: Mapping[str, Record], *, listed: Collection[str], held: Collection[str], now: datetime
+) -> frozenset[str]:
+    """Return the serial numbers whose records may go by what counts of them.
+
+    ``listed`` are those in the published list: as long as it names one, the ledger must know it, or it would be
+    recovered from there. ``held`` are those that an object or Secret still has: what is said of them stays.
+    """
+    return frozenset(
+        serial
+        for serial, record in ledger.items()
+        if record.not_after + GRACE <= now and serial not in listed and serial not in held
+    )
+
+
+def prunable(pages: Iterable[str], serials: Collection[str], *, now: datetime) -> frozenset[str]:
+    """Return those of some serial numbers of which no line in any page still matters.
+
+    All lines of a serial number go, or none: an older line would count again without the newer one.
+    """
+    kept = {record.serial for page in pages for record in decode(page)[0] if record.not_after + GRACE > now}
+    return frozenset(serials) - kept
+
+
+def without(page: str, serials: Collection[str]) -> str:
+    """Return a page without the lines of some serial numbers; lines that cannot be read stay."""
+    lines = page.splitlines(keepends=True)
+    records, damaged = decode(page)
+    read = iter(records)
+    return "".join(
+        line
+        for number, line in enumerate(lines, start=1)
+        if number in damaged or next(read).serial not in serials
+    )
