@@ -21,7 +21,6 @@ from tests.support.upstream import Http1Upstream, Http2Upstream
 from mtls_operator.api import names
 from mtls_operator.api.secret import Secret
 from mtls_operator.envoy import (
-    Action,
     Forwarded,
     IssuerRevocations,
     IssuerTrust,
@@ -32,7 +31,6 @@ from mtls_operator.envoy import (
     rules_script,
     server_sds,
 )
-from mtls_operator.rules import LuaCode
 
 HOST = "api.example.com"
 OTHER_HOST = "shop.example.com"
@@ -46,21 +44,6 @@ ADMIN = RuleScript(
     f'{NO_GOOD_CERTIFICATE} and K[1][f["http.request.uri.path"]] == true',
 )
 REVOKED_INDEX = 2
-
-
-def compiled(name: str, code: LuaCode, *, action: Action = "block", status: int | None = None) -> RuleScript:
-    """Return a rule as the operator hands it to a proxy."""
-    guard = code.guard
-    return RuleScript(
-        name,
-        action,
-        code.constants,
-        code.expression,
-        status,
-        paths=None if guard.paths is None else tuple(sorted(guard.paths)),
-        prefixes=tuple(sorted(guard.prefixes)),
-        spares_good=guard.spares_good,
-    )
 
 
 _epochs = itertools.count(1_764_000_000_000)

@@ -14,11 +14,12 @@ from urllib.parse import unquote
 import pytest
 from tests.support.certs import leaf
 from tests.support.envoy import eventually
-from tests.support.lab import HOST, NO_GOOD_CERTIFICATE, OTHER_HOST, Lab, compiled
+from tests.support.lab import HOST, NO_GOOD_CERTIFICATE, OTHER_HOST, Lab
 
 from mtls_operator.api.names import REVOCATION_KEY, RULES_KEY
 from mtls_operator.envoy import RuleScript
 from mtls_operator.plan import epochs
+from mtls_operator.plan.rule_scripts import rule_script
 from mtls_operator.rules import parse, to_lua
 
 #: How often a script looks at its mounted file.
@@ -74,9 +75,8 @@ def test_an_escape_does_not_hide_a_path(lab: Lab, protocol: str, target: str) ->
 @pytest.mark.parametrize("target", ["/", "//", "///", "/.//", "//./", "/x/..//", "//?x=1"])
 def test_a_path_of_slashes_only_is_the_root(lab: Lab, protocol: str, target: str) -> None:
     """Envoy leaves two slashes of such a path."""
-    root = compiled(
-        "root", to_lua(parse('not cf.tls_client_auth.cert_verified and http.request.uri.path eq "/"'))
-    )
+    code = to_lua(parse('not cf.tls_client_auth.cert_verified and http.request.uri.path eq "/"'))
+    root = rule_script("root", code, action="block")
     lab.push_rules(replace(lab.rules, rules=(root,)))
     with getattr(lab, protocol)() as client:
         assert client.get(target, HOST).status == 403

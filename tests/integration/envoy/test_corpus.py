@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.lab import Lab, compiled, next_epoch
+from tests.support.lab import Lab, next_epoch
 from tests.unit.rules.machine import corpus
 
 from mtls_operator.api.names import RULES_FILTER
 from mtls_operator.cli.rule.path import Paths
 from mtls_operator.cli.rule.wire import Sent, carried
 from mtls_operator.envoy import rules_script
+from mtls_operator.plan.rule_scripts import rule_script
 from mtls_operator.rules import RUNTIME, parse, to_lua
 
 PATHS = Paths()
@@ -47,7 +48,7 @@ def test_the_proxy_answers_as_the_corpus_says(lab: Lab, case: dict[str, Any], re
         epoch=next_epoch(),
         hostnames=[request_of_case.host],
         issuers=lab.rules.issuers,
-        rules=[compiled("rule", to_lua(expression), status=418)],
+        rules=[rule_script("rule", to_lua(expression), action="block", status=418)],
         reads_certificate=expression.reads_certificate,
         forward=["xfcc"],
         runtime=RUNTIME,

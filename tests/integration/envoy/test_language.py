@@ -11,10 +11,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.support.certs import Pair, authority, leaf
-from tests.support.lab import HOST, Lab, compiled, next_epoch
+from tests.support.lab import HOST, Lab, next_epoch
 
 from mtls_operator.api.names import RULES_FILTER
 from mtls_operator.envoy import RuleScript, check_script, rules_script
+from mtls_operator.plan.rule_scripts import rule_script
 from mtls_operator.rules import RUNTIME, Expression, evaluate, parse, simple_form, to_lua
 from mtls_operator.rules.schema import FIELDS
 from mtls_operator.rules.types import BYTES
@@ -43,7 +44,9 @@ def enforce(lab: Lab, text: str) -> Expression:
     """Answer with 418 whenever the expression holds."""
     expression = parse(text)
     enforce_all(
-        lab, compiled("rule", to_lua(expression), status=418), reads_certificate=expression.reads_certificate
+        lab,
+        rule_script("rule", to_lua(expression), action="block", status=418),
+        reads_certificate=expression.reads_certificate,
     )
     return expression
 
@@ -97,7 +100,7 @@ def test_rules_that_are_found_by_their_path_are_asked_in_their_order(lab: Lab) -
         ("block", 421, f'{path} eq "/a/open" or {path} eq "/last"'),
     ]
     rules = tuple(
-        compiled(f"r{number}", to_lua(parse(text)), action=action, status=status)  # type: ignore[arg-type]  # literals
+        rule_script(f"r{number}", to_lua(parse(text)), action=action, status=status)  # type: ignore[arg-type]  # literals
         for number, (action, status, text) in enumerate(texts)
     )
     enforce_all(lab, *rules)

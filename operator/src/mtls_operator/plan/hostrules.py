@@ -13,13 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.meta import Meta
 from mtls_operator.api.rule import Rule, RuleAction, parse_rule_spec, rule_spec_document
-from mtls_operator.envoy import RuleScript
+from mtls_operator.envoy import Action, RuleScript
 from mtls_operator.plan.lists import Lists, kind_label, list_kind
+from mtls_operator.plan.rule_scripts import rule_script
 from mtls_operator.rules import (
     GENERATED_LIMITS,
     PRODUCT_LIMITS,
@@ -295,7 +296,7 @@ def _would_block(item: Rule | BrokenRule) -> bool:
     return isinstance(item, BrokenRule) or (item.enabled and item.action is RuleAction.BLOCK)
 
 
-_ACTIONS: Final[Mapping[RuleAction, Literal["block", "log", "skip"]]] = {
+_ACTIONS: Final[Mapping[RuleAction, Action]] = {
     RuleAction.BLOCK: "block",
     RuleAction.LOG: "log",
     RuleAction.SKIP: "skip",
@@ -306,16 +307,12 @@ def _script(version: _InForce) -> RuleScript:
     rule = version.rule
     blocks = rule.action is RuleAction.BLOCK
     own = blocks and rule.response.body is not None
-    guard = version.lua.guard
-    return RuleScript(
-        name=rule.meta.name,
+    return rule_script(
+        rule.meta.name,
+        version.lua,
         action=_ACTIONS[rule.action],
-        constants=version.lua.bound(version.lists),
-        expression=version.lua.expression,
+        lists=version.lists,
         status=rule.response.status_code if blocks else None,
         content_type=rule.response.content_type if own else None,
         body=rule.response.body if own else None,
-        paths=None if guard.paths is None else tuple(sorted(guard.paths)),
-        prefixes=tuple(sorted(guard.prefixes)),
-        spares_good=guard.spares_good,
     )

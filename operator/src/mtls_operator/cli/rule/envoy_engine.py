@@ -32,7 +32,6 @@ from mtls_operator.envoy import (
     IssuerRevocations,
     IssuerTrust,
     ProxyConfig,
-    RuleScript,
     host_files,
     revocation_script,
     rules_script,
@@ -48,6 +47,7 @@ from mtls_operator.pki import (
     issue_server,
     random_serial,
 )
+from mtls_operator.plan.rule_scripts import rule_script
 from mtls_operator.push import DiscoveryServer, Pod, Report, ReportKind, Scope, Script, ServerCredentials
 from mtls_operator.rules import RUNTIME, Expression, RequestError, to_lua
 
@@ -90,23 +90,11 @@ class EnvoyEngine:
         return f"{self._count['https']} sent to Envoy over HTTPS, {self._count['lua']} given to the generated Lua"
 
     def _send(self, expression: Expression, sent: Sent) -> bool | str:
-        code = to_lua(expression)
         text = rules_script(
             epoch=self._push.next_epoch(),
             hostnames=[sent.host],
             issuers=[IssuerTrust(self._clients.issuer, listed=True)],
-            rules=[
-                RuleScript(
-                    "case",
-                    "block",
-                    code.bound({}),
-                    code.expression,
-                    MATCHED,
-                    paths=None if code.guard.paths is None else tuple(sorted(code.guard.paths)),
-                    prefixes=tuple(sorted(code.guard.prefixes)),
-                    spares_good=code.guard.spares_good,
-                )
-            ],
+            rules=[rule_script("case", to_lua(expression), action="block", status=MATCHED)],
             reads_certificate=expression.reads_certificate,
             forward=["xfcc"],
             runtime=RUNTIME,
