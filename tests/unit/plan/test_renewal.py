@@ -15,9 +15,9 @@ from mtls_operator.plan.renewal import (
     Life,
     Wish,
     decide,
+    due_of,
     old_ends_at,
     reminders,
-    renewal_of,
 )
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -32,7 +32,7 @@ def look(life: Life = LIFE, *, now: datetime, revoked: bool = False, wish: Wish 
 
 
 def due(life: Life = LIFE, *, before: timedelta | None = None, uid: str = "uid-1") -> datetime:
-    return renewal_of(life.not_before, life.not_after, before=before, uid=uid).at
+    return due_of(life.not_before, life.not_after, before=before, uid=uid).at
 
 
 def test_a_certificate_is_due_when_a_third_of_its_validity_is_left() -> None:
@@ -58,7 +58,7 @@ def test_objects_of_one_moment_are_spread_over_the_first_tenth_of_the_window() -
 def test_the_moment_is_within_the_life_and_within_a_tenth_of_the_window(
     validity: timedelta, before: timedelta | None, uid: str
 ) -> None:
-    renewal = renewal_of(START, START + validity, before=before, uid=uid)
+    renewal = due_of(START, START + validity, before=before, uid=uid)
     fits = before is not None and timedelta(0) < before <= validity * 4 / 5
     window = before if before is not None and fits else validity / 3
     assert START <= renewal.at < START + validity
@@ -78,7 +78,7 @@ def test_a_window_that_does_not_fit_is_replaced_by_a_third_and_said_so(before: t
 
 def test_times_in_the_wrong_order_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="is not after"):
-        renewal_of(START, START, before=None, uid="a")
+        due_of(START, START, before=None, uid="a")
 
 
 def test_before_it_is_due_nothing_is_done_until_then() -> None:
@@ -159,7 +159,7 @@ def test_a_window_of_most_of_the_validity_is_obeyed() -> None:
 @given(uid=UIDS, before=st.none() | SPANS, validity=st.timedeltas(timedelta(hours=1), 365 * DAY))
 def test_what_was_just_made_is_never_due(uid: str, before: timedelta | None, validity: timedelta) -> None:
     made = START + timedelta(minutes=5)
-    renewal = renewal_of(START, made + validity, before=before, uid=uid)
+    renewal = due_of(START, made + validity, before=before, uid=uid)
     assert renewal.at > made + timedelta(minutes=7)
 
 

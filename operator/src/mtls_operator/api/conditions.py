@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.api.timestamp import format_timestamp
@@ -30,6 +30,22 @@ class Condition:
     reason: Reason
     message: str
     observed_generation: int
+
+
+class MakeCondition(Protocol):
+    """Makes a condition of the generation that is being looked at."""
+
+    def __call__(self, kind: ConditionType, reason: Reason, message: str, *, status: bool) -> Condition:
+        """Return the condition."""
+
+
+def conditions_for(generation: int) -> MakeCondition:
+    """Return what makes the conditions of one generation of an object."""
+
+    def condition(kind: ConditionType, reason: Reason, message: str, *, status: bool) -> Condition:
+        return Condition(kind, status, reason, message, generation)
+
+    return condition
 
 
 def status_text(status: bool | None) -> str:  # noqa: FBT001 - the status is what the function is about

@@ -45,8 +45,8 @@ from mtls_operator.plan.authority import (
     reserve,
     selector,
 )
-from mtls_operator.plan.certificate import Obstacle
 from mtls_operator.plan.objects import Document
+from mtls_operator.plan.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 _RESERVE_TRIES = 5
@@ -244,7 +244,7 @@ class Authorities:
                 tenant.put(await self._first_authority(tenant, bodies))
         except AuthorityUnusableError as problem:
             tenant.generations = ()
-            tenant.obstacle = Obstacle(Reason.CA_MISSING, str(problem))
+            tenant.obstacle = Trouble(Reason.CA_MISSING, str(problem))
             _log.error("authority.unusable", namespace=tenant.namespace, problem=str(problem))
         tenant.free = range(0)
         tenant.ready = True

@@ -21,14 +21,9 @@ from mtls_operator.controller.issuer import Issuer
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.views import Gathered, Views
 from mtls_operator.controller.world import Broken
-from mtls_operator.plan.certificate import (
-    CertificateView,
-    Obstacle,
-    Step,
-    broken_status,
-    next_step,
-    status_of,
-)
+from mtls_operator.plan.certificate import CertificateView, Step, next_step
+from mtls_operator.plan.certificate_status import broken_status, status_of
+from mtls_operator.plan.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 _STEPS = 6
@@ -43,7 +38,7 @@ class _Failure:
     """Why a certificate could not be replaced or its contents completed, and when to try again."""
 
     step: Step
-    obstacle: Obstacle
+    obstacle: Trouble
     until: datetime
 
 
@@ -121,7 +116,7 @@ class CertificateReconciler:
 
     async def _perform(
         self, step: Step, view: CertificateView, tenant: Tenant, gathered: Gathered
-    ) -> Obstacle | None:
+    ) -> Trouble | None:
         seen, stored = gathered.seen, gathered.stored
         if step is Step.ADD_FINALIZER:
             await self._set_finalizers(view.certificate, [*view.certificate.meta.finalizers, names.FINALIZER])
@@ -152,7 +147,7 @@ class CertificateReconciler:
         if finalizers or not meta.deleting:
             self.context.world.observe(Kind.CERTIFICATE, body, answer=True)
 
-    async def _refuse(self, view: CertificateView, obstacle: Obstacle) -> float | None:
+    async def _refuse(self, view: CertificateView, obstacle: Trouble) -> float | None:
         await self._report(replace(view, facts=None, obstacle=obstacle, pending_records=False))
         return 30.0
 

@@ -13,9 +13,9 @@ from mtls_operator.controller.holdings import place_of
 from mtls_operator.controller.world import Written
 from mtls_operator.pki import plain_pem
 from mtls_operator.plan.authority import CERTIFICATE_ROLE, certificate_owner
-from mtls_operator.plan.certificate import issued_for
 from mtls_operator.plan.keystore import KEYSTORE_KEYS, mark_of
 from mtls_operator.plan.objects import Document, config_map, content_of, metadata, secret, secret_value
+from mtls_operator.plan.replacement import issued_for
 
 
 @dataclass(frozen=True, slots=True)

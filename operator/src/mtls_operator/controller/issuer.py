@@ -24,8 +24,9 @@ from mtls_operator.controller.signer import Made, Signer
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Written
 from mtls_operator.pki import CertificateFacts, Content, PkiError, plain_pem, read_certificate
-from mtls_operator.plan.certificate import Obstacle, granted
 from mtls_operator.plan.ledger import Entry, Record
+from mtls_operator.plan.replacement import granted
+from mtls_operator.plan.trouble import Trouble
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Issuer:
 
     async def issue(
         self, certificate: ClientCertificate, tenant: Tenant, seen: Written | None
-    ) -> Obstacle | None:
+    ) -> Trouble | None:
         """Issue and write; return what stands in the way (None: it is there, or nobody wants it any more).
 
         ``seen`` is the Secret as it was last seen, if its certificate is damaged: it is written anew in its place. What
@@ -61,18 +62,18 @@ class Issuer:
         body = await self._unchanged(certificate, seen) if seen is not None else None
         if seen is not None and body is None:
             return None
-        made: Made | Obstacle | None = self.signer.kept(certificate, tenant)
+        made: Made | Trouble | None = self.signer.kept(certificate, tenant)
         if made is None:
             await self._keep_known(certificate, tenant, former, seen)
             made = await self.signer.sign(certificate, tenant, stored=body)
-        if isinstance(made, Obstacle):
+        if isinstance(made, Trouble):
             return made
         said = f"in place of {former}, which was damaged or missing" if former else _where(certificate)
         return await self._write(certificate, tenant, made, body, said=said)
 
     async def renew(
         self, certificate: ClientCertificate, tenant: Tenant, seen: Written, facts: CertificateFacts
-    ) -> Obstacle | None:
+    ) -> Trouble | None:
         """Replace the certificate in the Secret by a new one; the old one is recorded first: it stays valid.
 
         Whoever else changed the Secret since it was seen has the last word: what is there now is decided on anew.
@@ -85,11 +86,11 @@ class Issuer:
             return None
         await self._retain(certificate, tenant, facts)
         made = await self.signer.sign(certificate, tenant, stored=body)
-        if isinstance(made, Obstacle):
+        if isinstance(made, Trouble):
             return made
         return await self._write(certificate, tenant, made, body, said=f"in place of {facts.serial}")
 
-    async def complete(self, certificate: ClientCertificate, seen: Written, ca_pem: str) -> Obstacle | None:
+    async def complete(self, certificate: ClientCertificate, seen: Written, ca_pem: str) -> Trouble | None:
         """Put back what is ours beside the certificate: the CA's certificate, labels, keystores.
 
         Returns why the keystores cannot be made; the rest is put back all the same.
@@ -100,8 +101,8 @@ class Issuer:
         pem = plain_pem(value_of(body, names.TLS_CERT_KEY))
         key = Secret(value_of(body, names.TLS_KEY_KEY)) if certificate.request is None else None
         keystores = await self._keystores(certificate, pem, ca_pem, key, body)
-        obstacle = keystores if isinstance(keystores, Obstacle) else None
-        if isinstance(keystores, Obstacle):
+        obstacle = keystores if isinstance(keystores, Trouble) else None
+        if isinstance(keystores, Trouble):
             keystores = NO_KEYSTORES
         document = document_of(certificate, pem, ca_pem, key=key, keystores=keystores)
         # The certificate is not new: what it was issued for stays as it is, so that a change of the spec is seen.
@@ -151,10 +152,10 @@ class Issuer:
 
     async def _write(
         self, certificate: ClientCertificate, tenant: Tenant, made: Made, body: Body | None, *, said: str
-    ) -> Obstacle | None:
+    ) -> Trouble | None:
         """Write what was made: as a new object, or in the place of one at exactly the version that was read."""
         keystores = await self._keystores(certificate, made.pem, made.ca_pem, made.key, body)
-        if isinstance(keystores, Obstacle):
+        if isinstance(keystores, Trouble):
             keystores = (
                 NO_KEYSTORES  # the certificate does not wait for them; what is wrong is reported afterwards
             )
@@ -191,17 +192,17 @@ class Issuer:
 
     async def _keystores(
         self, certificate: ClientCertificate, pem: str, ca_pem: str, key: Secret | None, body: Body | None
-    ) -> Keystores | Obstacle:
+    ) -> Keystores | Trouble:
         if key is None or not certificate.keystore.wanted:
             return Keystores()
         return await self.keystores.make(certificate, Content(pem, key, (ca_pem,)), body)
 
-    async def _replace(self, certificate: ClientCertificate, body: Body) -> Obstacle | None:
+    async def _replace(self, certificate: ClientCertificate, body: Body) -> Trouble | None:
         kind, name = place_of(certificate)
         try:
             answer = await self.context.cluster.replace(body)
         except RejectedError as error:
-            return Obstacle(
+            return Trouble(
                 Reason.INVALID_SECRET,
                 f"{kind.kind} {name} cannot be written: {error} If it is marked as immutable, delete it: it is made "
                 "anew.",
@@ -222,7 +223,7 @@ class Issuer:
         world.observe(kind, body, answer=True)
         return None
 
-    async def _adopt(self, certificate: ClientCertificate) -> Obstacle | None:
+    async def _adopt(self, certificate: ClientCertificate) -> Trouble | None:
         """Look at an object of our name that was there already: ours after a crash, or somebody else's."""
         kind, name = place_of(certificate)
         body = await self.context.cluster.get(kind, certificate.meta.namespace, name)
@@ -250,15 +251,15 @@ def _was_in_conflict(certificate: ClientCertificate) -> bool:
     )
 
 
-def conflict(certificate: ClientCertificate) -> Obstacle:
+def conflict(certificate: ClientCertificate) -> Trouble:
     """Return the refusal to touch an object that is not the certificate's own."""
     kind, name = place_of(certificate)
     if kind is Kind.CONFIG_MAP:
-        return Obstacle(
+        return Trouble(
             Reason.CONFIG_CONFLICT,
             f"ConfigMap {name} exists and does not belong to this object: it is left alone. Delete it.",
         )
-    return Obstacle(
+    return Trouble(
         Reason.SECRET_CONFLICT,
         f"Secret {name} exists and does not belong to this object: it is left alone. Choose another "
         "spec.secretName in a new object, or delete the Secret.",

@@ -30,9 +30,9 @@ from mtls_operator.pki import (
     make_password,
     pkcs12_of,
 )
-from mtls_operator.plan.certificate import Obstacle
 from mtls_operator.plan.keystore import friendly_name, mark_of
 from mtls_operator.plan.objects import secret_value
+from mtls_operator.plan.trouble import Trouble
 
 _Place: TypeAlias = tuple[str, str]
 _PASSWORD_ENTROPY = 20
@@ -58,7 +58,7 @@ class KeystoreMaker:
     _former: dict[_Place, str | None] = field(default_factory=dict)
     _users: dict[_Place, set[str]] = field(default_factory=dict)
     #: By certificate: what was tried in vain, and why.
-    _refused: dict[_Place, tuple[str, Obstacle]] = field(default_factory=dict)
+    _refused: dict[_Place, tuple[str, Trouble]] = field(default_factory=dict)
 
     async def password_version(self, certificate: ClientCertificate) -> str | None:
         """Return the version of the Secret that a password comes from; None: there is no such Secret, or no need."""
@@ -90,7 +90,7 @@ class KeystoreMaker:
 
     def judge(
         self, certificate: ClientCertificate, seen: Written, version: str | None
-    ) -> tuple[bool, Obstacle | None]:
+    ) -> tuple[bool, Trouble | None]:
         """Say whether the keystores in a Secret are current, and why they cannot be made."""
         reference = _reference(certificate)
         if reference is not None and version is None:
@@ -103,7 +103,7 @@ class KeystoreMaker:
             return False, None
         return True, refused[1]
 
-    def refused(self, certificate: ClientCertificate, seen: Written, obstacle: Obstacle) -> None:
+    def refused(self, certificate: ClientCertificate, seen: Written, obstacle: Trouble) -> None:
         """Remember that keystores cannot be made of what is there: it is not tried again before that changes."""
         reference = _reference(certificate)
         version = (
@@ -116,7 +116,7 @@ class KeystoreMaker:
 
     async def make(
         self, certificate: ClientCertificate, content: Content, stored: Body | None
-    ) -> Keystores | Obstacle:
+    ) -> Keystores | Trouble:
         """Return the keystores of a certificate; what is ``stored`` is kept where it is as it should be."""
         wanted = certificate.keystore
         files: dict[str, Secret] = {}
@@ -143,7 +143,7 @@ class KeystoreMaker:
                 )
         except PkiError as error:
             where = f"Secret {reference.name}, key {reference.key}: " if reference is not None else ""
-            return Obstacle(Reason(error.reason.value), f"{where}{error}")
+            return Trouble(Reason(error.reason.value), f"{where}{error}")
         return Keystores(files, version)
 
     def _learn(self, place: _Place, body: Body | None) -> str | None:
@@ -211,9 +211,9 @@ def _version(body: Body | None) -> str | None:
     return f"{body['metadata']['uid']}/{body['metadata']['resourceVersion']}"
 
 
-def _missing(reference: PasswordRef, *, key: bool = False) -> Obstacle:
+def _missing(reference: PasswordRef, *, key: bool = False) -> Trouble:
     what = f"has no key {reference.key}" if key else "does not exist"
-    return Obstacle(
+    return Trouble(
         Reason.SECRET_NOT_FOUND,
         f"Secret {reference.name} with the password {what}: create it, or leave passwordSecretRef out.",
     )

@@ -41,9 +41,9 @@ from mtls_operator.pki import (
     read_certificate,
 )
 from mtls_operator.plan.authority import AuthorityUnusableError, Stored
-from mtls_operator.plan.certificate import Obstacle
 from mtls_operator.plan.holder import names_of, own_names, request_of
 from mtls_operator.plan.ledger import Entry
+from mtls_operator.plan.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Signer:
 
     async def sign(
         self, certificate: ClientCertificate, tenant: Tenant, *, stored: Body | None
-    ) -> Made | Obstacle:
+    ) -> Made | Trouble:
         """Sign with the CA that signs now; ``stored`` may hold a key that is to be kept.
 
         Raises:
@@ -87,9 +87,9 @@ class Signer:
                 return self._for_request(certificate, request, tenant, authority, serial)
             return await self._with_key(certificate, tenant, authority, serial, stored=stored)
         except AuthorityUnusableError as error:
-            return Obstacle(Reason.CA_MISSING, str(error))
+            return Trouble(Reason.CA_MISSING, str(error))
         except PkiError as error:
-            return Obstacle(Reason(error.reason.value), str(error))
+            return Trouble(Reason(error.reason.value), str(error))
 
     def kept(self, certificate: ClientCertificate, tenant: Tenant) -> Made | None:
         """Return what the status has for a request, if that is what was issued: nothing is signed twice."""
@@ -194,7 +194,7 @@ class Signer:
         return key if ours and is_pair(beside, key) else None
 
 
-_COMPROMISED = Obstacle(
+_COMPROMISED = Trouble(
     Reason.INVALID_REQUEST,
     "The key of the request is known to be compromised: make a new key, and a new ClientCertificate with its request.",
 )

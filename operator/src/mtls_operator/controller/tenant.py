@@ -9,11 +9,11 @@ from datetime import datetime
 
 from mtls_operator.pki import Authority
 from mtls_operator.plan.authority import Phase, Stored
-from mtls_operator.plan.certificate import Obstacle
 from mtls_operator.plan.ledger import Entry, Record
 from mtls_operator.plan.pages import INDEX_KEY
 from mtls_operator.plan.published import Publication
 from mtls_operator.plan.readable import Readable, Signed
+from mtls_operator.plan.trouble import Trouble
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Tenant:
     uid: str
     #: Every generation of the CA, oldest first.
     generations: tuple[Stored, ...] = ()
-    obstacle: Obstacle | None = None
+    obstacle: Trouble | None = None
     free: range = range(0)
     ledger: dict[str, Record] = field(default_factory=dict)
     owned: dict[str, dict[str, datetime]] = field(default_factory=dict)

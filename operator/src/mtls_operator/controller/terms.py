@@ -14,9 +14,9 @@ from mtls_operator.controller.holdings import written_of
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken
 from mtls_operator.pki import PkiError, read_certificate
-from mtls_operator.plan.certificate import Obstacle
 from mtls_operator.plan.issuance import refusal_by_policy
 from mtls_operator.plan.quota import Claim, maximum_of, refusal_of, refused_by
+from mtls_operator.plan.trouble import Trouble
 
 #: A refusal counts for as long for everybody who was refused with it: many objects over a quota are counted once.
 #: A grant is never remembered.
@@ -31,7 +31,7 @@ class Terms:
     context: Context
     _refused: dict[str, tuple[datetime, frozenset[str], str]] = field(default_factory=dict)
 
-    def refusal(self, certificate: ClientCertificate, tenant: Tenant) -> Obstacle | None:
+    def refusal(self, certificate: ClientCertificate, tenant: Tenant) -> Trouble | None:
         """Return why nothing is issued to an object now.
 
         Raises:
@@ -39,12 +39,12 @@ class Terms:
         """
         namespace = self.context.world.namespaces.get("", tenant.namespace)
         if namespace is None or namespace.uid != tenant.uid:
-            return Obstacle(Reason.PENDING, "The namespace is not there any more.")
+            return Trouble(Reason.PENDING, "The namespace is not there any more.")
         refused = refusal_by_policy(certificate, namespace.policy)
         if refused is not None:
             return refused
         message = self._over_quota(certificate, tenant, namespace.maximum)
-        return Obstacle(Reason.QUOTA_EXCEEDED, message) if message else None
+        return Trouble(Reason.QUOTA_EXCEEDED, message) if message else None
 
     def _over_quota(self, certificate: ClientCertificate, tenant: Tenant, annotation: str | None) -> str:
         maximum = maximum_of(annotation, default=self.context.settings.max_certificates)

@@ -18,9 +18,11 @@ from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import Broken, Written
 from mtls_operator.pki import CertificateFacts, PkiError, key_digest_of, plain_pem
 from mtls_operator.plan.authority import Stored
-from mtls_operator.plan.certificate import CertificateView, Obstacle, Renewal, next_renewal
+from mtls_operator.plan.certificate import CertificateView
 from mtls_operator.plan.holder import request_of
 from mtls_operator.plan.ledger import Entry, Record, due
+from mtls_operator.plan.replacement import Replacement, next_replacement
+from mtls_operator.plan.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,11 @@ class Views:
 
     def _facts(
         self, certificate: ClientCertificate, tenant: Tenant, seen: Written | None
-    ) -> tuple[CertificateFacts | None, Obstacle | None]:
+    ) -> tuple[CertificateFacts | None, Trouble | None]:
         """Return the facts of what is there (None: nothing that could be used), and what keeps it from being made."""
         obstacle = tenant.obstacle
         if obstacle is None and tenant.authority is None:
-            obstacle = Obstacle(Reason.CA_MISSING, "The CA of the namespace is not loaded yet.")
+            obstacle = Trouble(Reason.CA_MISSING, "The CA of the namespace is not loaded yet.")
         if seen is None:
             return None, obstacle
         if certificate.meta.uid not in seen.owners:
@@ -94,7 +96,7 @@ class Views:
 
     def _contents(
         self, certificate: ClientCertificate, seen: Written | None, stored: Stored | None, version: str | None
-    ) -> tuple[bool, Obstacle | None]:
+    ) -> tuple[bool, Trouble | None]:
         """Say whether everything beside the certificate is there, and why a keystore cannot be made."""
         if seen is None or stored is None:
             return True, None
@@ -110,11 +112,11 @@ class Views:
         seen: Written | None,
         *,
         now: datetime,
-    ) -> Renewal | None:
+    ) -> Replacement | None:
         """Return when it is replaced, at the time of the view: what is due now must not be due a moment later."""
         if facts is None or seen is None or not tenant.generations:
             return None
-        return next_renewal(
+        return next_replacement(
             certificate,
             facts,
             issued_for_digest=seen.issued_for,

@@ -12,7 +12,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from mtls_operator.api import names
-from mtls_operator.api.conditions import Condition, conditions_of, merge_conditions, ready
+from mtls_operator.api.conditions import (
+    Condition,
+    MakeCondition,
+    conditions_for,
+    conditions_of,
+    merge_conditions,
+    ready,
+)
 from mtls_operator.api.host import ForwardedHeader, Host
 from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.api.rule import Rule
@@ -34,7 +41,6 @@ from mtls_operator.envoy import (
     version_of,
 )
 from mtls_operator.plan.authority import Phase
-from mtls_operator.plan.certificate import MakeCondition
 from mtls_operator.plan.epochs import credible, next_epoch
 from mtls_operator.plan.held import Held
 from mtls_operator.plan.hostrules import HostRules
@@ -299,11 +305,7 @@ def _client_cas(trusts: Sequence[Trust]) -> list[dict[str, str]]:
 
 
 def _conditions(view: HostView) -> list[Condition]:
-    generation = view.host.meta.generation
-
-    def condition(kind: ConditionType, reason: Reason, message: str, *, status: bool) -> Condition:
-        return Condition(kind, status, reason, message, generation)
-
+    condition = conditions_for(view.host.meta.generation)
     accepted = (
         condition(ConditionType.ACCEPTED, Reason.HOSTNAME_CONFLICT, view.conflict, status=False)
         if view.conflict

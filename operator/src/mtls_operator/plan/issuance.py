@@ -11,9 +11,9 @@ from typing import Final
 
 from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.reason import Reason
-from mtls_operator.plan.certificate import Obstacle
 from mtls_operator.plan.holder import names_of, request_of
 from mtls_operator.plan.policy import POLICY_ANNOTATION, Policy, Wanted, read_policy, violations
+from mtls_operator.plan.trouble import Trouble
 
 #: As many violations stand in a message; a request of 32 names could have more than anybody reads.
 _SHOWN: Final = 5
@@ -36,7 +36,7 @@ def wanted_of(certificate: ClientCertificate) -> Wanted:
     )
 
 
-def refusal_by_policy(certificate: ClientCertificate, annotation: str | None) -> Obstacle | None:
+def refusal_by_policy(certificate: ClientCertificate, annotation: str | None) -> Trouble | None:
     """Return why the policy of a namespace (its annotation; None: it has none) does not allow a certificate.
 
     Raises:
@@ -47,13 +47,13 @@ def refusal_by_policy(certificate: ClientCertificate, annotation: str | None) ->
     if not found:
         return None
     if policy is not None and policy.broken:
-        return Obstacle(
+        return Trouble(
             Reason.INVALID_POLICY,
             f"{found[0]} It is the annotation {POLICY_ANNOTATION} of the Namespace: ask its administrator.",
         )
     shown = " ".join(_sentence(violation) for violation in found[:_SHOWN])
     more = f" And {len(found) - _SHOWN} more." if len(found) > _SHOWN else ""
-    return Obstacle(
+    return Trouble(
         Reason.POLICY_VIOLATION,
         f"{shown}{more} The policy is the annotation {POLICY_ANNOTATION} of the Namespace.",
     )

@@ -53,7 +53,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Renewal:
+class Due:
     """When a certificate is due, and whether the ``before`` that was asked for did not fit its validity."""
 
     at: datetime
@@ -70,7 +70,7 @@ class Decision:
     message: str = ""
 
 
-def renewal_of(not_before: datetime, not_after: datetime, *, before: timedelta | None, uid: str) -> Renewal:
+def due_of(not_before: datetime, not_after: datetime, *, before: timedelta | None, uid: str) -> Due:
     """Return when a certificate is due for renewal: ``before`` its end, plus jitter, and always before its end.
 
     The default window is a third of the validity. It also stands in for a window of more than four fifths of the
@@ -83,7 +83,7 @@ def renewal_of(not_before: datetime, not_after: datetime, *, before: timedelta |
     fits = before is None or timedelta(0) < before <= validity * LARGEST_PART
     window = before if before is not None and fits else validity / _DEFAULT_PART
     due = not_after - window + window / _JITTER_PART * fraction(uid)
-    return Renewal(at=max(_whole_second(due), not_before), shortened=not fits)
+    return Due(at=max(_whole_second(due), not_before), shortened=not fits)
 
 
 def decide(life: Life, wish: Wish, *, uid: str, revoked: bool, now: datetime) -> Decision:
@@ -95,17 +95,17 @@ def decide(life: Life, wish: Wish, *, uid: str, revoked: bool, now: datetime) ->
     """
     if revoked or not wish.automatic:
         return Decision(Action.NONE, None, None)
-    renewal = renewal_of(life.not_before, life.not_after, before=wish.before, uid=uid)
-    said = _SHORTENED if renewal.shortened else ""
-    if now < renewal.at:
-        return Decision(Action.WAIT, renewal.at, renewal.at, said)
+    due = due_of(life.not_before, life.not_after, before=wish.before, uid=uid)
+    said = _SHORTENED if due.shortened else ""
+    if now < due.at:
+        return Decision(Action.WAIT, due.at, due.at, said)
     if not wish.own_key:
-        moments = reminders(renewal.at, life.not_after)
+        moments = reminders(due.at, life.not_after)
         following = next((moment for moment in moments if moment > now), None)
-        return Decision(Action.REQUIRE, renewal.at, following or _end(life, now=now), said)
+        return Decision(Action.REQUIRE, due.at, following or _end(life, now=now), said)
     if _gains_nothing(life, now=now):
-        return Decision(Action.WAIT, renewal.at, _end(life, now=now), _NO_GAIN)
-    return Decision(Action.RENEW, renewal.at, now, said)
+        return Decision(Action.WAIT, due.at, _end(life, now=now), _NO_GAIN)
+    return Decision(Action.RENEW, due.at, now, said)
 
 
 _SHORTENED: Final = (

@@ -1,4 +1,4 @@
-"""Why a part of a host's configuration cannot be built, or not as its author wants it."""
+"""Why something cannot be made, or not as its author wants it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mtls_operator.api.reason import Reason
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a part of the configuration cannot be built."""
+    """Why a certificate cannot be issued, or a part of a host's configuration not be built."""
 
     reason: Reason
     message: str
