@@ -6,11 +6,11 @@ of these are about.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mtls_operator.rules.diagnostics import Lint, Span
+from mtls_operator.rules.impossible import LOWER, UPPER, impossible
 from mtls_operator.rules.printer import quote
 from mtls_operator.rules.schema import CERTIFICATE_PREFIX, NAMES_PREFIX
 from mtls_operator.rules.tree import (
@@ -66,13 +66,8 @@ _ALIGNED: Final = tuple(
 _NEVER_MISSING: Final = frozenset({"coalesce", "concat"})
 _CAN_FAIL: Final = frozenset({"decode_base64", "lookup_json_integer", "lookup_json_string"})
 _EXACT: Final = frozenset({Operator.EQ, Operator.NE, Operator.IN})
-_DECODED_ESCAPE: Final = re.compile(rb"%(?:2[d-fD-F]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[cCfF]|7[eE])")
-_LOWER_ESCAPE: Final = re.compile(rb"%(?:[a-f][0-9A-Fa-f]|[0-9A-F][a-f])")
 _MAX_WARNINGS: Final = 32
 _MAX_SHOWN: Final = 80
-_DELETE: Final = 0x7F
-_LOWER: Final = re.compile(rb"[a-z]")
-_UPPER: Final = re.compile(rb"[A-Z]")
 
 
 def lint(root: AnyNode, notes: Iterable[Lint] = ()) -> tuple[Lint, ...]:
@@ -126,7 +121,7 @@ def _header_key(node: Index) -> Iterator[Lint]:
         isinstance(node.value, Field)
         and node.value.name == _HEADERS
         and isinstance(node.key, bytes)
-        and _UPPER.search(node.key)
+        and UPPER.search(node.key)
     ):
         yield Lint(
             "header_key_case", "header names are in lower case here: this one is always missing", node.span
@@ -139,7 +134,7 @@ def _header_name(node: Call) -> Iterator[Lint]:
     if not (asked and isinstance(container, Field) and container.name == asked):
         return
     for each in wanted:
-        if isinstance(each, Literal) and isinstance(each.value, bytes) and _UPPER.search(each.value):
+        if isinstance(each, Literal) and isinstance(each.value, bytes) and UPPER.search(each.value):
             yield Lint(
                 "header_key_case", "header names are in lower case here: this one is never there", each.span
             )
@@ -244,15 +239,13 @@ def _exact(node: Comparison, member: bytes) -> Iterator[Lint]:
         message = f"'*' in {shown} is an ordinary character here; patterns need the operator wildcard"
         yield Lint("star_in_equality", message, span)
     if isinstance(value, Call):
-        letters = {"lower": _UPPER, "upper": _LOWER}.get(value.function)
+        letters = {"lower": UPPER, "upper": LOWER}.get(value.function)
         if letters is not None and letters.search(member):
             yield Lint("never_equal", f"{value.function}(…) is never {shown}", span)
-    if _lowered_names(value) and _UPPER.search(member):
+    if _lowered_names(value) and UPPER.search(member):
         yield Lint("header_key_case", f"header names are in lower case here, never {shown}", span)
-    if isinstance(value, Field) and value.name in _IMPOSSIBLE:
-        reason = _IMPOSSIBLE[value.name](member)
-        if reason is not None:
-            yield Lint("never_equal", f"{value.name} is never {shown}: {reason}", span)
+    if isinstance(value, Field) and (reason := impossible(value.name, member)) is not None:
+        yield Lint("never_equal", f"{value.name} is never {shown}: {reason}", span)
 
 
 def _lowered_names(value: AnyNode) -> bool:
@@ -269,71 +262,3 @@ def _lacks_scheme(pattern: Pattern) -> bool:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
-
-
-def impossible_path(path: bytes) -> str | None:
-    """Return why no request has this normalised path, None if one can."""
-    return next((reason for impossible, reason in _PATH_REASONS if impossible(path)), None)
-
-
-def impossible_host(host: bytes) -> str | None:
-    """Return why no request has this host, None if one can."""
-    if _UPPER.search(host):
-        return "the host is in lower case"
-    if b":" in host and not host.startswith(b"["):
-        return "the host has no port"
-    return "the host has no dot at its end" if host.endswith(b".") else None
-
-
-def _lower_hex(text: bytes) -> str | None:
-    return (
-        "fingerprints are lower-case hexadecimal without colons" if re.search(rb"[^0-9a-f]", text) else None
-    )
-
-
-def _upper_hex(text: bytes) -> str | None:
-    return (
-        "serial numbers and key identifiers are upper-case hexadecimal without colons"
-        if re.search(rb"[^0-9A-F]", text)
-        else None
-    )
-
-
-def _method(text: bytes) -> str | None:
-    return "methods are in upper case" if _LOWER.search(text) else None
-
-
-_PATH_REASONS: Final[tuple[tuple[Callable[[bytes], bool], str], ...]] = (
-    (lambda path: not path.startswith(b"/"), "a path begins with a slash"),
-    (lambda path: b"?" in path or b"#" in path, "a path ends before the query"),
-    (lambda path: b"//" in path, "repeated slashes are merged before rules see the path"),
-    (
-        lambda path: not {b".", b".."}.isdisjoint(path.split(b"/")),
-        "dot segments are removed before rules see the path",
-    ),
-    (
-        lambda path: any(not ord(" ") < byte < _DELETE for byte in path),
-        "blanks and characters outside ASCII arrive percent-encoded",
-    ),
-    (lambda path: b"\\" in path, "backslashes are turned into slashes before rules see the path"),
-    (
-        lambda path: _LOWER_ESCAPE.search(path) is not None,
-        "escapes are in upper case before rules see the path",
-    ),
-    (
-        lambda path: _DECODED_ESCAPE.search(path) is not None,
-        "escapes of plain characters and slashes are decoded before rules see the path",
-    ),
-)
-_IMPOSSIBLE: Final[dict[str, Callable[[bytes], str | None]]] = {
-    "http.host": impossible_host,
-    "http.request.method": _method,
-    "http.request.uri.path": impossible_path,
-    **{
-        CERTIFICATE_PREFIX + name: _lower_hex for name in ("cert_fingerprint_sha1", "cert_fingerprint_sha256")
-    },
-    **{
-        CERTIFICATE_PREFIX + name: _upper_hex
-        for name in ("cert_issuer_serial", "cert_issuer_ski", "cert_serial", "cert_ski")
-    },
-}

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from mtls_operator.rules.diagnostics import Code, RuleError, Span
-from mtls_operator.rules.lints import REVOKED, VERIFIED, impossible_host, impossible_path
+from mtls_operator.rules.impossible import impossible_host, impossible_path
+from mtls_operator.rules.lints import REVOKED, VERIFIED
 from mtls_operator.rules.printer import quote
 
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
