@@ -18,9 +18,9 @@ from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind,
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.ledgers import Ledgers
+from mtls_operator.controller.observed import Broken
 from mtls_operator.controller.seen_certificates import facts_of, is_signed
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.controller.world import Broken
 from mtls_operator.pki import (
     AUTHORITY_ENTROPY,
     SERIAL_ENTROPY,

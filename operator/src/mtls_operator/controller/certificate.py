@@ -18,9 +18,9 @@ from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import holder_of
 from mtls_operator.controller.issuer import Issuer
+from mtls_operator.controller.observed import Broken
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.views import Gathered, Views
-from mtls_operator.controller.world import Broken
 from mtls_operator.plan.certificate import CertificateView, Step, next_step
 from mtls_operator.plan.certificate_status import broken_status, status_of
 from mtls_operator.plan.trouble import Trouble

@@ -10,7 +10,7 @@ from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.secret import Secret
 from mtls_operator.cluster import Body, Kind
 from mtls_operator.controller.holdings import place_of
-from mtls_operator.controller.world import Written
+from mtls_operator.controller.observed import Written
 from mtls_operator.pki import plain_pem
 from mtls_operator.plan.authority import CERTIFICATE_ROLE, certificate_owner
 from mtls_operator.plan.keystore import KEYSTORE_KEYS, mark_of

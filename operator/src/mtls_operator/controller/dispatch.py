@@ -12,8 +12,8 @@ from mtls_operator.cluster import Kind
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.observed import certificate_of
 from mtls_operator.controller.unchecked import KINDS, Unchecked
-from mtls_operator.controller.world import certificate_of
 from mtls_operator.plan.authority import generation_of
 from mtls_operator.plan.pages import PAGE_ROLE
 from mtls_operator.plan.requests import REQUEST_ROLE

@@ -13,9 +13,10 @@ from mtls_operator.api import names
 from mtls_operator.api.certificate import ClientCertificate, DeletionPolicy, RevocationReason
 from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.cluster import Kind
+from mtls_operator.controller.observed import Broken, Written
 from mtls_operator.controller.seen_certificates import facts_of, is_signed
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.controller.world import Broken, World, Written
+from mtls_operator.controller.world import World
 from mtls_operator.pki import PkiError, format_serial, has_index, index_of, parse_serial
 from mtls_operator.plan.authority import CERTIFICATE_ROLE
 from mtls_operator.plan.ledger import Entry, Holder, Record

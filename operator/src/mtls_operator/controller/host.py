@@ -28,10 +28,10 @@ from mtls_operator.cluster.proxies import ProxyStatus
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.observed import Broken
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.trust import Trusted, Trusts, targets_of
-from mtls_operator.controller.world import Broken
 from mtls_operator.envoy import STATS_QUERY, StatsError, parse_proxy_stats
 from mtls_operator.plan.authority import Phase
 from mtls_operator.plan.held import Held

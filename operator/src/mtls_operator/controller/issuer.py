@@ -20,9 +20,9 @@ from mtls_operator.controller.contents import NO_KEYSTORES, Keystores, document_
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import known, place_of, written_of
 from mtls_operator.controller.keystores import KeystoreMaker
+from mtls_operator.controller.observed import Written
 from mtls_operator.controller.signer import Made, Signer
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.controller.world import Written
 from mtls_operator.pki import CertificateFacts, Content, PkiError, plain_pem, read_certificate
 from mtls_operator.plan.ledger import Entry, Record
 from mtls_operator.plan.replacement import granted

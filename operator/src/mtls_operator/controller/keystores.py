@@ -19,7 +19,7 @@ from mtls_operator.cluster import Body, Kind
 from mtls_operator.controller import keys
 from mtls_operator.controller.contents import Keystores
 from mtls_operator.controller.context import Context
-from mtls_operator.controller.world import Written
+from mtls_operator.controller.observed import Written
 from mtls_operator.pki import (
     Content,
     PkiError,

@@ -17,7 +17,7 @@ import structlog
 
 from mtls_operator.cluster import Kind
 from mtls_operator.controller.context import Context
-from mtls_operator.controller.world import Written, tenant_of
+from mtls_operator.controller.observed import Written, tenant_of
 
 _log = structlog.get_logger(__name__)
 

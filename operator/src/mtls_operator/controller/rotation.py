@@ -17,9 +17,9 @@ from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import issued_in
+from mtls_operator.controller.observed import Broken
 from mtls_operator.controller.seen_certificates import facts_of
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.controller.world import Broken
 from mtls_operator.plan.authority import Phase
 from mtls_operator.plan.rotation import (
     Confirmations,

@@ -11,8 +11,8 @@ from mtls_operator.api.reason import Reason
 from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import written_of
+from mtls_operator.controller.observed import Broken
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.controller.world import Broken
 from mtls_operator.pki import PkiError, read_certificate
 from mtls_operator.plan.issuance import refusal_by_policy
 from mtls_operator.plan.quota import Claim, maximum_of, refusal_of, refused_by

@@ -12,10 +12,10 @@ from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import former, holder_of, written_of
 from mtls_operator.controller.issuer import conflict
 from mtls_operator.controller.keystores import KeystoreMaker
+from mtls_operator.controller.observed import Broken, Written
 from mtls_operator.controller.seen_certificates import facts_of
 from mtls_operator.controller.signer import Signer
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.controller.world import Broken, Written
 from mtls_operator.pki import CertificateFacts, PkiError, key_digest_of, plain_pem
 from mtls_operator.plan.authority import Stored
 from mtls_operator.plan.certificate import CertificateView
