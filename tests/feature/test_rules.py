@@ -8,7 +8,7 @@ from tests.support.builders import NAMESPACE, host, named_list, pod, rule
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Kind
-from mtls_operator.plan import host as plan_host
+from mtls_operator.plan import host_status
 
 BROKEN = 'http.host eq "a" and and ssl'
 
@@ -212,7 +212,7 @@ async def test_a_host_with_more_rules_than_a_status_can_hold_shows_the_first_and
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A longer list would be refused by the schema, and the whole status with it."""
-    monkeypatch.setattr(plan_host, "SHOWN_RULES", 2)
+    monkeypatch.setattr(host_status, "SHOWN_RULES", 2)
     await _in_force(lab, *(rule(f"r{number}") for number in range(4)))
     status = lab.status(Kind.HOST, "api")
     assert [shown["name"] for shown in status["rules"]] == ["r0", "r1"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support import builders
 
 from mtls_operator.api.rule import Rule, parse_rule
-from mtls_operator.plan.host import SHOWN_RULES
+from mtls_operator.plan.host_status import SHOWN_RULES
 from mtls_operator.plan.hostrules import HostRules, rules_for
 
 

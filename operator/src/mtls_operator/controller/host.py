@@ -38,16 +38,15 @@ from mtls_operator.plan.held import Held
 from mtls_operator.plan.host import (
     Configuration,
     Discovery,
-    HostView,
     Serving,
     Trust,
     configure,
     host_objects,
     server_document,
-    status_of,
     trust_document,
     wanted_files,
 )
+from mtls_operator.plan.host_status import HostView, status_of
 from mtls_operator.plan.hostrules import (
     BrokenRule,
     FormerRule,

@@ -12,19 +12,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from mtls_operator.api import names
-from mtls_operator.api.conditions import (
-    Condition,
-    MakeCondition,
-    conditions_for,
-    conditions_of,
-    merge_conditions,
-    ready,
-)
 from mtls_operator.api.host import ForwardedHeader, Host
-from mtls_operator.api.reason import ConditionType, Reason
-from mtls_operator.api.rule import Rule
+from mtls_operator.api.reason import Reason
 from mtls_operator.api.secret import Secret
-from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.envoy import (
     Forwarded,
     IssuerTrust,
@@ -45,20 +35,12 @@ from mtls_operator.plan.epochs import credible, next_epoch
 from mtls_operator.plan.held import Held
 from mtls_operator.plan.hostrules import HostRules
 from mtls_operator.plan.objects import Document, Owner, config_map, metadata, network_policy, secret
-from mtls_operator.plan.rollout import Files, Rollout
+from mtls_operator.plan.rollout import Files
 from mtls_operator.plan.trouble import Trouble
 from mtls_operator.rules import RUNTIME
 
 #: A ConfigMap holds at most 1 MiB; some of it is metadata.
 CONFIG_BYTES = 1000 * 1024
-#: What the schema lets ``status.rules`` hold; ``status.ruleCount`` counts all.
-SHOWN_RULES = 1000
-#: What it lets the texts of ``status.clientCAs`` be: whoever made the CA chose them.
-SHOWN_SUBJECT = 2048
-SHOWN_SKI = 128
-#: Of the troubles of a host, the beginning says what to do first.
-SHOWN_MESSAGE = 16_000
-
 _FORWARDED: Final[Mapping[ForwardedHeader, Forwarded]] = {
     ForwardedHeader.X_FORWARDED_CLIENT_CERT: "xfcc",
     ForwardedHeader.RFC9440: "rfc9440",
@@ -237,163 +219,3 @@ def wanted_files(configuration: Configuration, serving: Serving) -> Files:
         client_ca=version_of(configuration.data[names.CLIENT_CA_SDS_KEY]),
         server=version_of(server_sds(serving.certificate_pem, serving.key_pem)),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class HostView:
-    """Everything that a host's status rests on; ``expiring`` says which certificate of the user's own ends soon."""
-
-    host: Host
-    conflict: str
-    trusts: tuple[Trust, ...]
-    troubles: tuple[Trouble, ...]
-    configuration: Configuration | None
-    programmed: Trouble | None
-    rules: HostRules
-    rollout: Rollout
-    revocation_epoch: int
-    recovered: int
-    now: datetime
-    damaged: tuple[str, ...] = ()
-    paged: bool = False
-    left_out: tuple[str, ...] = ()
-    expiring: str = ""
-
-
-def status_of(view: HostView) -> dict[str, Any]:
-    """Return the whole status of a host."""
-    host, rollout = view.host, view.rollout
-    status: dict[str, Any] = {
-        "proxies": {
-            "pods": rollout.pods,
-            "injected": rollout.injected,
-            "connected": rollout.connected,
-            "current": rollout.current,
-            "summary": f"{rollout.current}/{rollout.pods}",
-        },
-        "epoch": {
-            "rules": view.configuration.epoch if view.configuration is not None else 0,
-            "revocation": view.revocation_epoch,
-        },
-        "clientCAs": _client_cas(view.trusts),
-        "rules": [
-            {"name": rule.meta.name, "action": rule.action.value, "priority": rule.priority}
-            for rule in _enabled(view.rules)[:SHOWN_RULES]
-        ],
-        "ruleCount": len(_enabled(view.rules)),
-    }
-    conditions = _conditions(view)
-    status["conditions"] = merge_conditions(conditions_of(host.status), conditions, now=view.now)
-    return status
-
-
-def _enabled(rules: HostRules) -> list[Rule]:
-    return [rule for rule in rules.in_force if rule.enabled]
-
-
-def _client_cas(trusts: Sequence[Trust]) -> list[dict[str, str]]:
-    return [
-        {
-            "subject": trust.subject[:SHOWN_SUBJECT],
-            "ski": trust.ski[:SHOWN_SKI],
-            "notAfter": format_timestamp(trust.not_after),
-            "source": trust.source,
-            "phase": trust.phase,
-        }
-        for trust in trusts
-    ]
-
-
-def _conditions(view: HostView) -> list[Condition]:
-    condition = conditions_for(view.host.meta.generation)
-    accepted = (
-        condition(ConditionType.ACCEPTED, Reason.HOSTNAME_CONFLICT, view.conflict, status=False)
-        if view.conflict
-        else condition(ConditionType.ACCEPTED, Reason.ACCEPTED, "The spec is valid.", status=True)
-    )
-    resolved = _resolved(view, condition)
-    programmed = (
-        condition(ConditionType.PROGRAMMED, view.programmed.reason, view.programmed.message, status=False)
-        if view.programmed is not None
-        else condition(
-            ConditionType.PROGRAMMED, Reason.PROGRAMMED, "The configuration is written.", status=True
-        )
-    )
-    rollout = view.rollout
-    deployed = condition(
-        ConditionType.DEPLOYED,
-        rollout.reason or Reason.DEPLOYED,
-        rollout.message,
-        status=rollout.reason is None,
-    )
-    enforced = _enforced(view, condition)
-    needed = [
-        ConditionType.ACCEPTED,
-        ConditionType.RESOLVED_REFS,
-        ConditionType.PROGRAMMED,
-        ConditionType.DEPLOYED,
-    ]
-    if view.rules.never_compiled:
-        needed.append(ConditionType.ENFORCED)
-    conditions = [accepted, resolved, programmed, deployed, enforced]
-    return [*conditions, ready(conditions, needed, message="In force on every proxy.")]
-
-
-def _resolved(view: HostView, condition: MakeCondition) -> Condition:
-    kind = ConditionType.RESOLVED_REFS
-    if view.troubles:
-        first = view.troubles[0]
-        return condition(
-            kind,
-            first.reason,
-            _shortened(" ".join(trouble.message for trouble in view.troubles)),
-            status=False,
-        )
-    if view.damaged:
-        message = (
-            f"The ledger has lines that cannot be read ({', '.join(view.damaged[:3])}): what they revoked stays "
-            "revoked; restore the page from a backup, or remove the lines."
-        )
-        return condition(kind, Reason.LEDGER_UNREADABLE, message, status=True)
-    if view.recovered:
-        message = (
-            f"{view.recovered} revocations were missing from the ledger and were recovered from the published "
-            f"list: check the backups of the operator's namespace."
-        )
-        return condition(kind, Reason.LEDGER_ROLLBACK, message, status=True)
-    if view.left_out:
-        message = (
-            f"The list of revocations is too large for {' and '.join(view.left_out)}, even in pages: other gateways "
-            "and people do not see the present one. The proxies have all of it. Use several namespaces."
-        )
-        return condition(kind, Reason.LIST_TOO_LARGE, message, status=True)
-    if view.paged:
-        message = (
-            "The readable list of revocations does not fit into mtls-revocation: pages.json there names the ConfigMaps "
-            "with its parts. The proxies have all of it."
-        )
-        return condition(kind, Reason.LIST_IN_PAGES, message, status=True)
-    if view.expiring:
-        return condition(kind, Reason.SERVING_CERTIFICATE_EXPIRING, view.expiring, status=True)
-    return condition(kind, Reason.RESOLVED, "Everything that the spec names was found.", status=True)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= SHOWN_MESSAGE else f"{text[:SHOWN_MESSAGE]}…"
-
-
-def _enforced(view: HostView, condition: MakeCondition) -> Condition:
-    kind = ConditionType.ENFORCED
-    if view.rules.never_compiled:
-        named = ", ".join(view.rules.never_compiled)
-        message = f"Rule {named} has never compiled and blocks nothing: mend or delete it."
-        return condition(kind, Reason.RULE_NEVER_COMPILED, message, status=False)
-    if not view.rules.blocks:
-        message = "No enabled Block rule applies: everybody gets in. Create an MTLSRule."
-        return condition(kind, Reason.NO_RULES, message, status=False)
-    if view.configuration is None or view.rollout.reason is not None:
-        message = f"Rules are set but not in force on every proxy: {view.rollout.message}"
-        reason = view.rollout.reason or Reason.PENDING
-        return condition(kind, reason, message, status=False)
-    count = len(_enabled(view.rules))
-    return condition(kind, Reason.ENFORCED, f"Rules in force: {count}.", status=True)
