@@ -34,13 +34,13 @@ from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
 from mtls_operator.controller.reports import Reports
-from mtls_operator.controller.run import _reconcilers
 from mtls_operator.controller.served import ServedLists
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.trust import Trusts
 from mtls_operator.controller.unchecked import Unchecked
+from mtls_operator.controller.wiring import reconcilers
 from mtls_operator.controller.workers import Workers, interval_of
 from mtls_operator.controller.world import World
 from mtls_operator.envoy import version_of
@@ -307,8 +307,8 @@ class Lab:
         keystores = KeystoreMaker(context, Watches())
         metrics = StrictMetrics()
         served = ServedLists()
-        reconcilers = _reconcilers(context, authorities, own, hosts, keystores, served)
-        workers = Workers(queue, reconcilers, metrics, self.workers)
+        of_topics = reconcilers(context, authorities, own, hosts, keystores, served)
+        workers = Workers(queue, of_topics, metrics, self.workers)
         process = Process(
             lab=self,
             client=client,

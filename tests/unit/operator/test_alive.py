@@ -12,7 +12,7 @@ from tests.unit.operator.context import Place
 from mtls_operator.controller import keys
 from mtls_operator.controller.keys import Key, Topic
 from mtls_operator.controller.metrics import Metrics
-from mtls_operator.controller.run import STUCK_SECONDS, Operator
+from mtls_operator.controller.wiring import STUCK_SECONDS, Operator
 from mtls_operator.controller.workers import Workers
 
 ABSENT = cast("None", None)
