@@ -11,8 +11,6 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.support.envoy import eventually
 
@@ -81,17 +79,6 @@ class Nginx:
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(10)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _program() -> str:

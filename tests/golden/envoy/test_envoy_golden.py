@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -146,7 +147,8 @@ def _moved(text: str, site: Site) -> str:
 
 def test_envoy_starts_with_the_golden_files(case: str, tmp_path: Path) -> None:
     mounted = Mounted.create(case, tmp_path / "site")
-    with Proxy(mounted.site).wait() as proxy:
+    with closing(Proxy(mounted.site)) as proxy:
+        proxy.wait()
         assert proxy.stats().listener
         assert proxy.stats().rejected == 0
         assert proxy.counter("server.static_unknown_fields") == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def serve(shop: Shop, folder: Path, crl: str) -> Nginx:
 def nginx(
     shop: Shop, certificates: dict[int, Issued], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Nginx]:
-    with serve(shop, tmp_path_factory.mktemp("nginx"), shop.crl(certificates[BAD])) as running:
+    with closing(serve(shop, tmp_path_factory.mktemp("nginx"), shop.crl(certificates[BAD]))) as running:
         yield running
 
 
@@ -76,5 +77,5 @@ def test_nginx_refuses_a_certificate_of_a_namesake_and_nobody(nginx: Nginx, tmp_
 def test_nginx_lets_a_restored_certificate_in_with_the_next_list(
     shop: Shop, tmp_path: Path, certificates: dict[int, Issued]
 ) -> None:
-    with serve(shop, tmp_path, shop.crl(number=2)) as running:
+    with closing(serve(shop, tmp_path, shop.crl(number=2))) as running:
         assert ask(running, tmp_path, certificates[BAD], VERSIONS[1]).status == 200

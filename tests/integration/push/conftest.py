@@ -10,7 +10,8 @@ import pytest
 from tests.integration.push.authority import NAMESPACE, NAMESPACE_UID, InternalAuthority, KeyPair
 from tests.integration.push.envoys import Envoy, start_envoy
 from tests.integration.push.proxies import Play, Proxy, connect
-from tests.integration.push.served import Reports, Served, wait_until
+from tests.integration.push.served import Reports, Served
+from tests.support.envoy import eventually
 
 from mtls_operator.push import DiscoveryServer, Limits, Pod, ServerCredentials
 
@@ -69,7 +70,7 @@ def play(authority: InternalAuthority) -> Iterator[Play]:
     yield start
     for each in playing:
         each.close()
-    wait_until(lambda: not _client_threads(), what="the end of the client's threads")
+    eventually(lambda: not _client_threads(), "the end of the client's threads")
 
 
 def _client_threads() -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from mtls_operator.push import DiscoveryServer, Report
@@ -51,11 +50,3 @@ class Served:
     server: DiscoveryServer
     port: int
     reports: Reports
-
-
-def wait_until(reached: Callable[[], bool], *, what: str) -> None:
-    """Ask again until it is so, at most for the deadline."""
-    pause, end = threading.Event(), time.monotonic() + DEADLINE
-    while not reached():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        pause.wait(0.01)

@@ -12,7 +12,8 @@ from tests.integration.push.authority import NAMESPACE, NAMESPACE_UID, InternalA
 from tests.integration.push.conftest import Serve
 from tests.integration.push.proxies import Play
 from tests.integration.push.scripts import revocation, rules
-from tests.integration.push.served import Served, wait_until
+from tests.integration.push.served import Served
+from tests.support.envoy import eventually
 
 from mtls_operator.api import names
 from mtls_operator.push import Limits, Pod, ReportKind, Scope, Script
@@ -37,9 +38,9 @@ def served(serve: Serve, pod: Pod) -> Served:
 
 def wait_for(served: Served, **counts: int) -> None:
     """Wait until the server's counts are these."""
-    wait_until(
+    eventually(
         lambda: all(getattr(served.server.snapshot(), name) == count for name, count in counts.items()),
-        what=f"{counts}",
+        f"{counts}",
     )
 
 

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from mtls_operator.api import names
@@ -103,7 +102,7 @@ class Site:
 
 
 class Proxy:
-    """A running Envoy; it is stopped on exit. Its log and its access log are files of the site."""
+    """A running Envoy until :meth:`close`. Its log and its access log are files of the site."""
 
     def __init__(
         self, site: Site, *, binary: str | None = None, node: str = "shop/api-0/uid-0", concurrency: int = 1
@@ -186,14 +185,3 @@ class Proxy:
 
     def _last_words(self) -> str:
         return self.log.read_text("utf-8", errors="replace")[-_LOG_CHARACTERS:]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -175,7 +175,7 @@ def running_envoy(program: str | None) -> Iterator[EnvoyEngine]:
             config = _config(upstream=stack.enter_context(application()), discovery=push.port)
             _mount(site, config, internal, managed, now=now, epoch=push.next_epoch())
             node = names.node_id(_POD.namespace, _POD.name, _POD.uid)
-            stack.enter_context(Proxy(site, binary=binary, node=node)).wait()
+            stack.enter_context(closing(Proxy(site, binary=binary, node=node))).wait()
             yield EnvoyEngine(push, clients, site.placement.rules_file)
     except ProxyError as error:
         raise Unanswered(str(error)) from error
