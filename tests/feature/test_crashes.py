@@ -115,8 +115,15 @@ async def test_restoring(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a par
 
 
 @WHEN
-async def test_deleting_revokes(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a parameter of the test
+@pytest.mark.parametrize("with_host", [True, False], ids=["with a host", "without any host"])
+async def test_deleting_revokes(lab: Lab, after: bool, with_host: bool) -> None:  # noqa: FBT001 - parameters
     serials: list[str] = []
+
+    def prepare(lab: Lab) -> None:
+        if with_host:
+            _with_certificate(lab)
+        else:
+            _made(lab, certificate("gateway"))
 
     def act(lab: Lab) -> None:
         serials.append(lab.serial())
@@ -127,23 +134,7 @@ async def test_deleting_revokes(lab: Lab, after: bool) -> None:  # noqa: FBT001 
         assert serials[-1] in lab.revoked_in_ledger()
         assert lab.is_refused(serials[-1])
 
-    await _survive(lab, _with_certificate, act, check, after=after)
-
-
-@WHEN
-async def test_deleting_without_any_host_revokes(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a parameter
-    serials: list[str] = []
-
-    def act(lab: Lab) -> None:
-        serials.append(lab.serial())
-        lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, "gateway")
-
-    def check(lab: Lab) -> None:
-        assert lab.cluster.find(Kind.CERTIFICATE, NAMESPACE, "gateway") is None
-        assert serials[-1] in lab.revoked_in_ledger()
-        assert lab.is_refused(serials[-1])
-
-    await _survive(lab, lambda lab: _made(lab, certificate("gateway")), act, check, after=after)
+    await _survive(lab, prepare, act, check, after=after)
 
 
 def _made(lab: Lab, body: dict[str, object]) -> None:

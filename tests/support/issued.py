@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.pki import (
     Authority,
     Issued,
     KeyAlgorithm,
     KeySpec,
     Revocation,
-    RevocationReason,
     Subject,
     SubjectAltNames,
     format_serial,

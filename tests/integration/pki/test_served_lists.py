@@ -13,6 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.controller.crl_server import CrlServer, path_of
 from mtls_operator.controller.served import ServedLists
 from mtls_operator.pki import (
@@ -21,7 +22,6 @@ from mtls_operator.pki import (
     KeyAlgorithm,
     KeySpec,
     Revocation,
-    RevocationReason,
     Subject,
     SubjectAltNames,
     issue_client,

@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.unit.pki.made import usage
 
 from mtls_operator.api.secret import Secret
 from mtls_operator.pki import (
@@ -59,22 +60,8 @@ def self_signed(
     return pem, key_to_pem(key)
 
 
-def usage(*, sign: bool, lists: bool = True) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not sign,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=sign,
-        crl_sign=lists,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
 CA = (x509.BasicConstraints(ca=True, path_length=0), True)
-SIGN = (usage(sign=True), True)
+SIGN = (usage(), True)
 
 
 def test_a_new_authority_is_a_self_signed_ca_that_signs_leaves_and_lists_only(authority: Authority) -> None:

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.pki import (
     Authority,
     CrlEntry,
@@ -20,7 +21,6 @@ from mtls_operator.pki import (
     PkiError,
     Reason,
     Revocation,
-    RevocationReason,
     make_serial,
     read_crl,
     sign_crl,

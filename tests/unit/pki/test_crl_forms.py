@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 import pytest
 from cryptography import x509
 
+from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.pki import (
     Authority,
     CrlForms,
     PkiError,
     Reason,
     Revocation,
-    RevocationReason,
     crl_forms,
     fresh_for,
     read_crl,

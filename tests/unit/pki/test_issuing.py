@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tests.unit.pki.made import DAY, NOW, Ca, limited, make_ca, usage
 
+from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.api.secret import Secret
 from mtls_operator.pki import (
     Issued,
@@ -19,7 +20,6 @@ from mtls_operator.pki import (
     PkiError,
     Reason,
     Revocation,
-    RevocationReason,
     is_issued_by,
     load_issuing_authority,
     make_serial,

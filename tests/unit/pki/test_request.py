@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, padding, rsa
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from tests.unit.pki.made import usage
 
 from mtls_operator.pki import (
     MAX_REQUEST_BYTES,
@@ -232,20 +233,9 @@ def test_a_compressed_point_is_refused(openssl: OpenSsl) -> None:
 
 
 def test_what_a_request_asks_of_usages_and_authority_is_ignored(authority: Authority, now: datetime) -> None:
-    usage = x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
     text = csr(
         x509.BasicConstraints(ca=True, path_length=3),
-        usage,
+        usage(),
         x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
         x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"),
         attributes=((x509.oid.AttributeOID.CHALLENGE_PASSWORD, b"hunter2"),),

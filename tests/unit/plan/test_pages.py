@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_operator.api import names
+from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.pki import (
     PkiError,
     Revocation,
-    RevocationReason,
     new_authority,
     read_crl,
     sign_crl,

@@ -53,7 +53,6 @@ from mtls_operator.pki.request import MAX_REQUEST_BYTES, Request, names_of, read
 from mtls_operator.pki.revocation import (
     BITMAP_LIMIT,
     Revocation,
-    RevocationReason,
     bitmap,
     merge,
     revoked_json,
@@ -111,7 +110,6 @@ __all__ = [
     "RefusedCrl",
     "Request",
     "Revocation",
-    "RevocationReason",
     "Subject",
     "SubjectAltNames",
     "TrustedCa",

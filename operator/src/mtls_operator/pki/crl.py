@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
+from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.pki.authority import Authority
 from mtls_operator.pki.certificate import find_extension, parse_certificate, to_bytes
 from mtls_operator.pki.errors import PkiError, Reason, refusing
 from mtls_operator.pki.instants import after, utc
-from mtls_operator.pki.revocation import Revocation, RevocationReason, merge
+from mtls_operator.pki.revocation import Revocation, merge
 from mtls_operator.pki.serial import format_serial, parse_serial
 
 _FLAGS: Final[Mapping[RevocationReason, x509.ReasonFlags]] = MappingProxyType(

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum
 from itertools import groupby
 from typing import Final
 
+from mtls_operator.api.certificate import FINAL_REASONS, RevocationReason
 from mtls_operator.pki.certificate import CertificateFacts
 from mtls_operator.pki.errors import PkiError, Reason
 from mtls_operator.pki.instants import rfc3339, utc
@@ -17,28 +17,6 @@ from mtls_operator.pki.serial import format_serial, parse_serial
 
 #: No bitmap that fits a ConfigMap (1 MiB) holds a larger index.
 BITMAP_LIMIT: Final = 8 * 1024 * 1024
-
-
-class RevocationReason(Enum):
-    """Why a certificate is revoked (RFC 5280, 5.3.1), without ``removeFromCRL`` of delta lists."""
-
-    UNSPECIFIED = "Unspecified"
-    KEY_COMPROMISE = "KeyCompromise"
-    CA_COMPROMISE = "CACompromise"
-    AFFILIATION_CHANGED = "AffiliationChanged"
-    SUPERSEDED = "Superseded"
-    CESSATION_OF_OPERATION = "CessationOfOperation"
-    CERTIFICATE_HOLD = "CertificateHold"
-    PRIVILEGE_WITHDRAWN = "PrivilegeWithdrawn"
-    AA_COMPROMISE = "AACompromise"
-
-    @property
-    def final(self) -> bool:
-        """Whether a certificate can never be restored after this: somebody else may have its key."""
-        return self in _FINAL
-
-
-_FINAL: Final = frozenset({RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +58,7 @@ def _strictest(same: list[Revocation]) -> Revocation:
     first = same[0]
     return replace(
         first,
-        reason=next((one.reason for one in same if one.reason.final), first.reason),
+        reason=next((one.reason for one in same if one.reason in FINAL_REASONS), first.reason),
         not_after=max(one.not_after for one in same),
     )
 

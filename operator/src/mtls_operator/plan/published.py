@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.envoy import IssuerRevocations, check_script, epoch_of, revocation_script, script_version
 from mtls_operator.pki import (
     Authority,
@@ -25,7 +24,6 @@ from mtls_operator.pki import (
     indices_in,
     read_crl,
 )
-from mtls_operator.pki import RevocationReason as PkiReason
 from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.epochs import credible, next_epoch
 from mtls_operator.plan.ledger import Entry, Record
@@ -78,7 +76,7 @@ def recover(
                 entry=Entry.REVOKED,
                 at=entry.revoked_at,
                 not_after=record.not_after if record is not None else authority.facts.not_after,
-                reason=RevocationReason(entry.reason.value),
+                reason=entry.reason,
                 owner=record.owner if record is not None else "",
                 owner_uid=record.owner_uid if record is not None else "",
                 recovered=True,
@@ -122,7 +120,7 @@ def revocations(records: Iterable[Record]) -> tuple[Revocation, ...]:
         Revocation(
             serial=record.serial,
             revoked_at=record.at,
-            reason=PkiReason(record.reason.value),
+            reason=record.reason,
             not_after=record.not_after,
             source=record.owner,
         )
