@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import re
 from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -582,11 +583,8 @@ def _revokes(script: str, serial: str) -> bool:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     index = index_of(parse_serial(serial))
     body = script.split("local lists = ", 1)[1].split("local decide", 1)[0]
-    for text in body.split('"')[3::4]:  # each second text is the digest of an issuer
-        if (
-            len(text) > index // 6
-            and text[index // 6] in alphabet
-            and alphabet.index(text[index // 6]) >> index % 6 & 1
-        ):
+    for first, text in re.findall(r'= \{(\d+), "([^"]*)"\}', body):
+        place = index - int(first)
+        if 0 <= place // 6 < len(text) and alphabet.index(text[place // 6]) >> place % 6 & 1:
             return True
     return False

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lupa.luajit21 import LuaRuntime
 
-from mtls_operator.envoy import IssuerRevocations, revocation_script
+from mtls_operator.envoy import IssuerRevocations, ScriptError, revocation_script
 from mtls_operator.envoy.revocation_script import sextets
 
 DIGEST = "ab" * 32
@@ -36,12 +36,12 @@ return states[name]
 class Script:
     """A revocation script in LuaJIT."""
 
-    def __init__(self, bitmap: bytes) -> None:
+    def __init__(self, bitmap: bytes, *, first: int = 0) -> None:
         self._lua = LuaRuntime()
         self._lua.execute(
             revocation_script(
                 epoch=1_764_000_000_001,
-                issuers=[IssuerRevocations(DIGEST, bitmap)],
+                issuers=[IssuerRevocations(DIGEST, bitmap, first)],
                 mounted="/nonexistent/revocation.lua",
             )
         )
@@ -69,6 +69,20 @@ def test_exactly_the_bits_of_the_bitmap_are_revoked(revoked: set[int], index: in
     bits = sum(1 << each for each in revoked)
     script = Script(bits.to_bytes((bits.bit_length() + 7) // 8, "little"))
     assert script.state(serial(index)) == ("1" if index in revoked else "0")
+
+
+@given(st.sets(st.integers(0, 100)), st.integers(0, 2**32 - 200), st.integers(-150, 150))
+def test_the_bits_of_a_successor_begin_at_its_first_index(revoked: set[int], first: int, off: int) -> None:
+    bits = sum(1 << each for each in revoked)
+    script = Script(bits.to_bytes((bits.bit_length() + 7) // 8, "little"), first=first)
+    index = max(first + off, 0)
+    assert script.state(serial(index)) == ("1" if index - first in revoked else "0")
+
+
+@pytest.mark.parametrize("first", [-1, 2**32])
+def test_a_list_begins_with_an_index(first: int) -> None:
+    with pytest.raises(ScriptError, match="no index"):
+        revocation_script(epoch=1, issuers=[IssuerRevocations(DIGEST, b"", first)])
 
 
 @given(st.binary(max_size=200), st.integers(0, 4))

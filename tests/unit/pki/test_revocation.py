@@ -151,3 +151,10 @@ def test_the_json_of_no_revocation_is_an_empty_list(authority: Authority) -> Non
     text = revoked_json([], epoch=1, issuers=[authority.facts])
     assert json.loads(text)["revoked"] == []
     assert text.endswith("}\n")
+
+
+def test_a_bitmap_may_begin_at_any_index() -> None:
+    assert bitmap([1000, 1009], first=1000) == b"\x01\x02"
+    for outside in (999, 1000 + 64):
+        with pytest.raises(PkiError):
+            bitmap([outside], first=1000, limit=64)

@@ -160,3 +160,10 @@ def test_a_certificate_whose_number_lies_in_the_range_of_another_generation_is_r
 def test_nothing_is_granted_while_no_ca_signs() -> None:
     with pytest.raises(RequestRefusedError, match="no CA that signs"):
         _judge(_of(7), _stored(phase=Phase.PREPARED))
+
+
+def test_a_number_that_no_list_has_room_for_is_refused_although_its_certificate_is_shown() -> None:
+    """Whoever signed it has the key: the mark of the CA would be raised until nothing can be issued or listed."""
+    index = 2**32 - 1
+    with pytest.raises(RequestRefusedError, match="--compromised"):
+        _judge(_of(index, _pem(index)))

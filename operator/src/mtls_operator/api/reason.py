@@ -51,6 +51,9 @@ class Reason(StrEnum):
     POLICY_VIOLATION = "PolicyViolation"
     INVALID_POLICY = "InvalidPolicy"
     QUOTA_EXCEEDED = "QuotaExceeded"
+    RATE_LIMITED = "RateLimited"
+    CAPACITY_REACHED = "CapacityReached"
+    LIST_NEARLY_FULL = "ListNearlyFull"
     # What it refers to is missing or not usable.
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a word for users
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"

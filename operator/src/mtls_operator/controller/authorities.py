@@ -6,6 +6,7 @@ second operator (or a stale one) cannot use an index twice.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,9 +16,11 @@ from mtls_operator.api import names
 from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.reason import Reason
 from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind, NotFoundError
+from mtls_operator.controller import keys
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.ledgers import Ledgers
+from mtls_operator.controller.limits import reservation
 from mtls_operator.controller.observed import Broken
 from mtls_operator.controller.seen_certificates import facts_of, is_signed
 from mtls_operator.controller.tenant import Tenant
@@ -45,6 +48,7 @@ from mtls_operator.plan.authority import (
     reserve,
     selector,
 )
+from mtls_operator.plan.capacity import is_spent
 from mtls_operator.plan.objects import Document
 from mtls_operator.plan.trouble import Trouble
 
@@ -67,6 +71,8 @@ class Authorities:
     set_back: dict[str, set[str]] = field(default_factory=dict)
     #: By namespace: names of requests to revoke a serial number that were not looked at yet.
     asked: dict[str, set[str]] = field(default_factory=dict)
+    #: By reason: how often nothing was issued because of a limit.
+    refused: Counter[str] = field(default_factory=Counter)
 
     def leave(self, certificate: ClientCertificate | Broken) -> None:
         """Take in that an object is gone, with or without having been released."""
@@ -146,6 +152,7 @@ class Authorities:
         Raises:
             ConflictError: somebody else keeps changing the CA's Secret.
             AuthorityUnusableError: there is no CA any more.
+            LimitReachedError: the namespace may not have another one now.
         """
         async with tenant.lock:
             for _ in range(_RESERVE_TRIES):
@@ -178,17 +185,22 @@ class Authorities:
                 tenant.obstacle.message if tenant.obstacle is not None else "The CA of the namespace is gone."
             )
         first = tenant.stored.next_index
+        per_day = self.context.settings.max_issued_per_day
+        document = reservation(tenant, tenant.stored, per_day=per_day, now=self.context.now())
         tenant.reserving, tenant.noticed = True, 0
         try:
-            body = await self.context.cluster.replace(reserve(tenant.stored))
+            body = await self.context.cluster.replace(document)
         except (ConflictError, NotFoundError):
             await self._load_authority(tenant)
             return
         finally:
             tenant.reserving = False
-        tenant.put(read_stored(body, tenant.stored.generation))
+        reserved = read_stored(body, tenant.stored.generation)
+        tenant.put(reserved)
         self.context.world.observe(Kind.SECRET, body, answer=True)
         tenant.free = range(first, first + INDEX_BLOCK)
+        if is_spent(reserved):
+            self.context.queue.add(keys.authority(tenant.namespace))
         if tenant.noticed > int(body["metadata"]["resourceVersion"]):
             self.secret_changed(tenant.namespace, gone=False)
 

@@ -21,6 +21,7 @@ from mtls_operator.controller.host_objects import HostObjects
 from mtls_operator.controller.host_proxies import RECHECK_SECONDS, HostProxies, rollout_of
 from mtls_operator.controller.host_state import HostState
 from mtls_operator.controller.host_statuses import report, report_broken
+from mtls_operator.controller.limits import filling
 from mtls_operator.controller.observed import Broken
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.tenant import Tenant
@@ -148,6 +149,7 @@ class HostReconciler:
                 paged=tenant.paged,
                 left_out=tenant.readable.parts.left_out if tenant.readable is not None else (),
                 expiring="" if troubles else self.serving.expiring(host),
+                filling=filling(context, tenant),
                 now=context.now(),
             ),
             serving,

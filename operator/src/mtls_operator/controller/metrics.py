@@ -31,6 +31,17 @@ class Metrics:
         self.streams = Gauge("mtls_operator_discovery_streams", "Open streams.", registry=self.registry)
         self.pushes = Gauge("mtls_operator_discovery_pushes", "Scripts pushed.", registry=self.registry)
         self.refusals = Gauge("mtls_operator_discovery_refusals", "Scripts refused.", registry=self.registry)
+        self.limited = Gauge(
+            "mtls_operator_issuing_limited",
+            "How often nothing was issued because of a limit (RateLimited, CapacityReached).",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.fullness = Gauge(
+            "mtls_operator_capacity_used_ratio",
+            "Which part of its serial numbers or ledger the fullest namespace has used, 0 to 1.",
+            registry=self.registry,
+        )
 
     def reconciled(self, topic: str, seconds: float) -> None:
         """Count one run of a key."""

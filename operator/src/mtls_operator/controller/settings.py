@@ -17,6 +17,7 @@ _MOST = {
     "MTLS_WORKERS": 1024,
     "MTLS_REISSUE_SECONDS": 30 * 24 * 3600,
     "MTLS_MAX_CERTIFICATES": 10_000_000,
+    "MTLS_MAX_ISSUED_PER_DAY": 10_000_000,
 }
 _LEAST = {"MTLS_MAX_CERTIFICATES": 0, "MTLS_CRL_PORT": 0}
 #: Room for the path of a list behind it; what a URL in a certificate may contain is checked where it is signed.
@@ -59,6 +60,8 @@ class Settings:
     reissue_seconds: int = 3600
     #: As many certificates a namespace may have at a time; unset: any number. The Namespace's annotation goes first.
     max_certificates: int | None = None
+    #: As many serial numbers a namespace may use up in a day, in blocks of 1 024; all of them may be used at once.
+    max_issued_per_day: int = 50_000
     #: ``json`` or ``console``.
     log_format: str = "json"
     #: ``debug``, ``info``, ``warning`` or ``error``.

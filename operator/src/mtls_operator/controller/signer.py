@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from mtls_operator.api import names
 from mtls_operator.api.certificate import (
@@ -21,6 +22,7 @@ from mtls_operator.cluster import Body
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.contents import value_of
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.limits import LimitReachedError, Limits
 from mtls_operator.controller.seen_certificates import is_signed
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.terms import Terms
@@ -45,6 +47,8 @@ from mtls_operator.plan.holder import names_of, own_names, request_of
 from mtls_operator.plan.ledger import Entry
 from mtls_operator.plan.trouble import Trouble
 
+_T = TypeVar("_T", Trouble, Trouble | None)
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -63,9 +67,10 @@ class Signer:
     context: Context
     authorities: Authorities
     terms: Terms = field(init=False)
+    limits: Limits = field(init=False)
 
     def __post_init__(self) -> None:
-        self.terms = Terms(self.context)
+        self.terms, self.limits = Terms(self.context), Limits(self.context)
 
     async def sign(
         self, certificate: ClientCertificate, tenant: Tenant, *, stored: Body | None
@@ -77,6 +82,8 @@ class Signer:
         """
         try:
             refusal = self.terms.refusal(certificate, tenant)  # before an index is used up for nothing
+            if refusal is None:
+                refusal = self._limited(self.limits.refusal(certificate, tenant))
             if refusal is not None:
                 return refusal
             request = request_of(certificate)
@@ -86,10 +93,18 @@ class Signer:
             if request is not None:
                 return self._for_request(certificate, request, tenant, authority, serial)
             return await self._with_key(certificate, tenant, authority, serial, stored=stored)
+        except LimitReachedError as error:
+            return self._limited(error.obstacle)
         except AuthorityUnusableError as error:
             return Trouble(Reason.CA_MISSING, str(error))
         except PkiError as error:
             return Trouble(Reason(error.reason.value), str(error))
+
+    def _limited(self, obstacle: _T) -> _T:
+        """Count a refusal because of a limit."""
+        if obstacle is not None:
+            self.authorities.refused[obstacle.reason.value] += 1
+        return obstacle
 
     def kept(self, certificate: ClientCertificate, tenant: Tenant) -> Made | None:
         """Return what the status has for a request, if that is what was issued: nothing is signed twice."""

@@ -27,6 +27,7 @@ from mtls_operator.controller.keys import Key, Topic
 from mtls_operator.controller.keystores import KeystoreMaker
 from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.leftovers import Leftovers
+from mtls_operator.controller.limits import observe_limits
 from mtls_operator.controller.lists import Lists
 from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.pruning import Pruning
@@ -99,6 +100,7 @@ class Operator:
         self.metrics.pushes.set(snapshot.pushes)
         self.metrics.refusals.set(snapshot.refusals)
         self.metrics.queue.set(self.context.queue.ready_length())
+        observe_limits(self.metrics, self.context.world, self.dispatch.authorities)
         return self.metrics.text()
 
 

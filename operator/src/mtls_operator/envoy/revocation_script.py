@@ -14,6 +14,8 @@ from mtls_operator.envoy.lua_text import lua_table
 from mtls_operator.envoy.script import ScriptError, assemble, call
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+#: An index is four bytes of a serial number.
+_INDICES: Final = 2**32
 #: Three bytes are four characters of base64.
 _GROUP: Final = 3
 
@@ -23,11 +25,12 @@ class IssuerRevocations:
     """What one CA has revoked.
 
     ``digest``: SHA-256 of the DER of the issuing certificate, 64 lower-case hex digits. ``bitmap``: bit
-    ``i % 8`` (lowest first) of byte ``i // 8`` is set when the certificate with index ``i`` is revoked.
+    ``i % 8`` (lowest first) of byte ``i // 8`` is set when the certificate with index ``first + i`` is revoked.
     """
 
     digest: str
     bitmap: bytes
+    first: int = 0
 
 
 def revocation_script(
@@ -36,7 +39,7 @@ def revocation_script(
     """Return the revocation script of a namespace; about 170 kB per million certificates ever issued.
 
     Raises:
-        ScriptError: a digest or the epoch is not one, or an issuer is there twice.
+        ScriptError: a digest, a first index or the epoch is not one, or an issuer is there twice.
     """
     lists: dict[str, str] = {}
     for issuer in issuers:
@@ -44,7 +47,9 @@ def revocation_script(
             raise ScriptError("an issuer is named by 64 lower-case hex digits")
         if issuer.digest in lists:
             raise ScriptError(f"two revocation lists of the issuer {issuer.digest}")
-        lists[issuer.digest] = f'"{sextets(issuer.bitmap)}"'
+        if not 0 <= issuer.first < _INDICES:
+            raise ScriptError(f"{issuer.first} is no index")
+        lists[issuer.digest] = f'{{{issuer.first}, "{sextets(issuer.bitmap)}"}}'
     body = (
         f"local lists = {lua_table(lists.items())}\nlocal decide = {call('revocation', 'lists', str(epoch))}"
     )

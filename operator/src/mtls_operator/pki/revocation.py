@@ -63,25 +63,26 @@ def _strictest(same: list[Revocation]) -> Revocation:
     )
 
 
-def bitmap(indices: Iterable[int], *, limit: int = BITMAP_LIMIT) -> bytes:
-    """Return a bitmap: bit ``i % 8``, least significant first, of byte ``i // 8``; no trailing zero byte.
+def bitmap(indices: Iterable[int], *, first: int = 0, limit: int = BITMAP_LIMIT) -> bytes:
+    """Return a bitmap: bit ``i % 8``, least significant first, of byte ``i // 8`` is the index ``first + i``.
 
-    ``limit`` is the first index that cannot be real (the high-water mark of the CA): one forged serial must
-    not be able to ask for half a gigabyte. Raises `PkiError` for an index outside 0..limit-1.
+    No trailing zero byte. ``limit`` is the first ``i`` that cannot be real: one forged serial must not be able to ask
+    for half a gigabyte. Raises `PkiError` for an index outside first..first+limit-1.
     """
     wanted = set(indices)
     if not wanted:
         return b""
     low, high = min(wanted), max(wanted)
-    if low < 0 or high >= limit:
-        wrong = low if low < 0 else high
+    if low < first or high >= first + limit:
+        wrong = low if low < first else high
         raise PkiError(
             Reason.INDEX_TOO_LARGE,
-            f"the index {wrong} is not below {limit}, the number of indices given out.",
+            f"the index {wrong} is not one of the {limit} from {first} on.",
         )
-    bits = bytearray(high // 8 + 1)
+    bits = bytearray((high - first) // 8 + 1)
     for index in wanted:
-        bits[index // 8] |= 1 << index % 8
+        place = index - first
+        bits[place // 8] |= 1 << place % 8
     return bytes(bits)
 
 

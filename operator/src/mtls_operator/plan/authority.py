@@ -46,6 +46,7 @@ class Stored:
     """One generation of a CA as it is kept: which indices are its own, and the Secret without its data.
 
     ``next_index`` is the first that is not reserved. ``rotate`` is what an administrator asked for; empty: nothing.
+    ``allowance`` is the mark of what its namespace has spent.
     """
 
     authority: Authority
@@ -55,6 +56,7 @@ class Stored:
     phase: Phase = Phase.ACTIVE
     first_index: int = 0
     rotate: str = ""
+    allowance: str = ""
 
     @property
     def trusted(self) -> bool:
@@ -175,6 +177,7 @@ def read_stored(body: Mapping[str, Any], generation: int) -> Stored:
         phase=phase,
         first_index=int(first),
         rotate=str(annotations.get(names.ROTATE_ANNOTATION) or ""),
+        allowance=str(annotations.get(names.ALLOWANCE_ANNOTATION) or ""),
     )
 
 
@@ -190,9 +193,15 @@ def generation_of(name: str, namespace: str) -> int | None:
     return int(number) if name.startswith(prefix) and number.isdigit() else None
 
 
-def reserve(stored: Stored, *, block: int = INDEX_BLOCK) -> Document:
-    """Return the Secret with the next block of indices reserved, to be replaced at exactly the version read."""
-    return _replaced(stored, next_index=stored.next_index + block)
+def reserve(stored: Stored, *, block: int = INDEX_BLOCK, allowance: str | None = None) -> Document:
+    """Return the Secret with the next block of indices reserved, to be replaced at exactly the version read.
+
+    ``allowance`` is the new mark of what is spent (see ``plan.allowance``); None: it stays.
+    """
+    document = _replaced(stored, next_index=stored.next_index + block)
+    if allowance is not None:
+        document["metadata"]["annotations"][names.ALLOWANCE_ANNOTATION] = allowance
+    return document
 
 
 def closed(stored: Stored, phase: Phase) -> Document:

@@ -35,7 +35,10 @@ SHOWN_MESSAGE = 16_000
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """Everything that a host's status rests on; ``expiring`` says which certificate of the user's own ends soon."""
+    """Everything that a host's status rests on.
+
+    ``expiring`` says which certificate of the user's own ends soon, ``filling`` that the namespace's list fills up.
+    """
 
     host: Host
     conflict: str
@@ -52,6 +55,7 @@ class HostView:
     paged: bool = False
     left_out: tuple[str, ...] = ()
     expiring: str = ""
+    filling: str = ""
 
 
 def status_of(view: HostView) -> dict[str, Any]:
@@ -161,6 +165,8 @@ def _resolved(view: HostView, condition: MakeCondition) -> Condition:
             "and people do not see the present one. The proxies have all of it. Use several namespaces."
         )
         return condition(kind, Reason.LIST_TOO_LARGE, message, status=True)
+    if view.filling:
+        return condition(kind, Reason.LIST_NEARLY_FULL, view.filling, status=True)
     if view.paged:
         message = (
             "The readable list of revocations does not fit into mtls-revocation: pages.json there names the ConfigMaps "

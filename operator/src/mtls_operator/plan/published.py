@@ -147,7 +147,14 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
         ScriptError: the generated script does not load; what is published stays as it is.
     """
     lists = by_generation(generations, (record.serial for record in revoked))
-    issuers = [IssuerRevocations(stored.authority.digest, bitmap(own.values())) for stored, own in lists]
+    issuers = [
+        IssuerRevocations(
+            stored.authority.digest,
+            bitmap(own.values(), first=stored.first_index),
+            first=stored.first_index,
+        )
+        for stored, own in lists
+    ]
     seen = [epoch for epoch in seen if credible(epoch, now=now) is not None]
     old = credible(epoch_of(previous), now=now)
     epoch = old if old is not None else next_epoch(seen, now=now)

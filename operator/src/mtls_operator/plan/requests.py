@@ -26,6 +26,7 @@ from mtls_operator.pki import (
     read_certificate,
 )
 from mtls_operator.plan.authority import INDEX_BLOCK, Phase, Stored, labels_of
+from mtls_operator.plan.capacity import beyond_the_list
 from mtls_operator.plan.ledger import RECORD_STEP, Entry, Record
 from mtls_operator.plan.objects import Document, config_map, metadata
 from mtls_operator.plan.rotation import generation_of_serial
@@ -170,6 +171,11 @@ def _issuer(
         raise RequestRefusedError(
             f"The CA has given out the numbers below {active.next_index}, and this one is {request.index}: check the "
             "last eight digits, or give the certificate itself."
+        )
+    if beyond_the_list(generations, request.index):
+        raise RequestRefusedError(
+            f"No list has room for the number {request.index}, and this operator has not given it out: whoever signed "
+            "it has the key of the CA. Replace the CA with 'kubectl mtls ca rotate --compromised'."
         )
     owner = generation_of_serial(request.serial, generations)
     found = next((stored for stored in generations if stored.generation == owner), None)

@@ -16,6 +16,7 @@ from typing import Protocol
 from mtls_operator.api import names
 from mtls_operator.pki import CertificateFacts, has_index, index_of, parse_serial
 from mtls_operator.plan.authority import Phase, Stored
+from mtls_operator.plan.capacity import is_spent
 from mtls_operator.plan.ledger import Entry, Record
 
 
@@ -72,7 +73,7 @@ def next_step(
         if not confirmations.missing(prepared.authority.digest):
             return Step(Move.CLOSE, active)
         return None
-    if active.rotate or now >= rotation_time(active):
+    if active.rotate or now >= rotation_time(active) or is_spent(active):
         return Step(Move.PREPARE, active)
     return None
 

@@ -11,9 +11,9 @@ local decide = (function(...)
 -- Without a certificate nothing is set. When this script fails nothing is set either: the rules script takes
 -- a presented certificate without an answer for one of unknown state.
 --
--- lists: digest of the issuing certificate -> one bit per certificate ever issued, six to a character of the
--- base64 alphabet, lowest bit first. The last four bytes of a serial number are the index. A certificate that
--- is newer than the list is not on it.
+-- lists: digest of the issuing certificate -> the index of its first certificate, and one bit per certificate that it
+-- ever issued, six to a character of the base64 alphabet, lowest bit first. The last four bytes of a serial number
+-- are the index. A certificate that is newer than the list is not on it.
 local lists, epoch = ...
 
 local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -34,8 +34,9 @@ local function state_of(ssl)
   if list == nil or index == nil then
     return "?"
   end
-  local symbol = byte(list, floor(index / BITS) + 1)
-  if symbol ~= nil and floor(bits_of[symbol] / 2 ^ (index % BITS)) % 2 == 1 then
+  local place = index - list[1]
+  local symbol = place >= 0 and byte(list[2], floor(place / BITS) + 1) or nil
+  if symbol ~= nil and floor(bits_of[symbol] / 2 ^ (place % BITS)) % 2 == 1 then
     return "1"
   end
   return "0"
