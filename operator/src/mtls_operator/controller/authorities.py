@@ -17,6 +17,7 @@ from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.reason import Reason
 from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind, NotFoundError
 from mtls_operator.controller import keys
+from mtls_operator.controller.claims import taken
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.ledgers import Ledgers
@@ -36,6 +37,7 @@ from mtls_operator.plan.authority import (
     AUTHORITY_LIFETIME,
     INDEX_BLOCK,
     AuthorityUnusableError,
+    NameTakenError,
     Phase,
     Stored,
     authority_document,
@@ -254,6 +256,10 @@ class Authorities:
             tenant.generations = read_generations(ours, tenant.namespace)
             if not tenant.generations:
                 tenant.put(await self._first_authority(tenant, bodies))
+        except NameTakenError as problem:
+            tenant.generations = ()
+            tenant.obstacle = problem.trouble
+            _log.warning("authority.name_taken", namespace=tenant.namespace, problem=str(problem))
         except AuthorityUnusableError as problem:
             tenant.generations = ()
             tenant.obstacle = Trouble(Reason.CA_MISSING, str(problem))
@@ -270,6 +276,9 @@ class Authorities:
                 f"{names.authority_secret(tenant.namespace, 1)} (or its successor) in namespace "
                 f"{self.context.settings.operator_namespace} from a backup."
             )
+        conflict = await taken(self.context, tenant.namespace)
+        if conflict is not None:
+            raise NameTakenError(conflict)
         generations = [generation_of(body["metadata"]["name"], tenant.namespace) or 0 for body in former]
         return await self._create(tenant, max(generations, default=0) + 1, Phase.ACTIVE)
 

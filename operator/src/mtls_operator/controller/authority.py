@@ -14,6 +14,7 @@ from mtls_operator.api.certificate import CertificateState
 from mtls_operator.cluster import Kind
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
+from mtls_operator.controller.claims import CONFLICTS
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import gone, holders
 from mtls_operator.controller.internal import Internal
@@ -22,8 +23,10 @@ from mtls_operator.controller.pruning import LOOK_SECONDS, Pruning
 from mtls_operator.controller.requests import RevocationRequests
 from mtls_operator.controller.rotation import Rotation
 from mtls_operator.controller.tenant import Tenant
+from mtls_operator.envoy import epoch_of
 from mtls_operator.pki import PkiError, read_certificate
 from mtls_operator.plan.authority import bundle_document, proxy_document
+from mtls_operator.plan.epochs import credible
 from mtls_operator.plan.ledger import due, kept
 from mtls_operator.plan.published import Publication, in_force, publish
 from mtls_operator.push import Scope, Script
@@ -68,7 +71,8 @@ class AuthorityReconciler:
         if tenant.authority is None:
             await self.rotation.advance(tenant)
         if tenant.authority is None:
-            await self._identify_proxies(tenant)
+            if tenant.obstacle is None or tenant.obstacle.reason not in CONFLICTS:
+                await self._identify_proxies(tenant)
             tenant.ready = False
             self._wake(namespace, world.certificates.of(namespace))
             return 30.0
@@ -137,6 +141,11 @@ class AuthorityReconciler:
         seen = [self._epochs.get(namespace, 0)]
         if observed is not None and observed.epoch is not None:
             seen.append(observed.epoch)
+        if observed is None:
+            # Gone, or without our label: a proxy that has read what is there follows it until there is a higher epoch.
+            body = await self.context.cluster.get(Kind.CONFIG_MAP, namespace, names.REVOCATION_CONFIGMAP)
+            epoch = epoch_of(str(((body or {}).get("data") or {}).get(names.REVOCATION_KEY) or ""))
+            seen.append(epoch if credible(epoch, now=now) is not None and epoch is not None else 0)
         publication = tenant.publication
         if publication is None or not publication.holds(now=now, about=tenant.sources, seen=max(seen)):
             publication = publish(

@@ -9,6 +9,7 @@ from mtls_operator.api import names
 from mtls_operator.api.host import Host
 from mtls_operator.api.reason import Reason
 from mtls_operator.cluster import Kind
+from mtls_operator.controller.claims import claim
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.host_state import HostState
 from mtls_operator.controller.trust import Trusts
@@ -51,16 +52,16 @@ class HostObjects:
         """Write the objects and push the rules; what cannot be built leaves everything as it is."""
         context = self.context
         namespace, name = host.meta.key
+        claimed = await claim(context, host)
+        if isinstance(claimed, Trouble):
+            return claimed
+        state.foreign_epochs |= claimed
         seen = context.world.written[Kind.CONFIG_MAP].get(namespace, names.host_config(name))
-        if seen is not None and host.meta.uid not in seen.owners:
-            return Trouble(
-                Reason.CONFIG_CONFLICT,
-                f"ConfigMap {names.host_config(name)} belongs to another object: delete it.",
-            )
         assert state.rules is not None  # noqa: S101 - for the type checker; set by the caller
         epochs = [seen.epoch] if seen is not None and seen.epoch is not None else []
         if state.configuration is not None:
             epochs.append(state.configuration.epoch)
+        epochs += state.foreign_epochs
         built = configure(
             host,
             state.rules,
@@ -79,10 +80,10 @@ class HostObjects:
         copies = self._last_good(host, state)
         if isinstance(copies, Trouble):
             return copies
+        documents = [server_document(host, serving), *host_objects(host, built, self.discovery), *copies]
         state.configuration, state.files = built, wanted_files(built, serving)
         state.last_good = state.rules.former()
         context.push.publish(Scope(namespace, name), Script(names.RULES_FILTER, built.version, built.script))
-        documents = [server_document(host, serving), *host_objects(host, built, self.discovery), *copies]
         await asyncio.gather(*(context.ensure(document) for document in documents))
         if not copies:
             await context.remove(
@@ -98,9 +99,5 @@ class HostObjects:
         """Return the object with the last good copies; none for a host whose users brought nothing."""
         if not host.client_cas.trusted or state.held is None:
             return []
-        name = names.trust_config(host.meta.name)
-        seen = self.context.world.written[Kind.CONFIG_MAP].get(host.meta.namespace, name)
-        if seen is not None and host.meta.uid not in seen.owners:
-            return Trouble(Reason.CONFIG_CONFLICT, f"ConfigMap {name} belongs to another object: delete it.")
         document = trust_document(host, state.held, self.trusts.seal)
         return document if isinstance(document, Trouble) else [document]

@@ -27,3 +27,5 @@ class HostState:
     polled: Mapping[str, float] = field(default_factory=dict)
     held: Held | None = None
     look_again: datetime | None = None
+    #: Epochs that were found in somebody else's objects in the place of ours.
+    foreign_epochs: set[int] = field(default_factory=set)

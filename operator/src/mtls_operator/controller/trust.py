@@ -18,6 +18,7 @@ from mtls_operator.api.reason import Reason
 from mtls_operator.api.secret import Secret
 from mtls_operator.cluster import Kind
 from mtls_operator.cluster.named import Target
+from mtls_operator.controller.claims import CONFLICTS
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.pki import PkiError, TrustedCa, describe_ca
@@ -28,6 +29,8 @@ from mtls_operator.plan.own_cas import File, OwnCa, earliest, own_cas
 from mtls_operator.plan.own_lists import OwnLists, Reading, own_lists, read_lists
 from mtls_operator.plan.trouble import Trouble
 
+#: While nothing else is known of the CA.
+_NOT_LOADED = Trouble(Reason.CA_MISSING, "The CA of the namespace is not loaded yet.")
 _KINDS = {SourceKind.CONFIG_MAP: Kind.CONFIG_MAP, SourceKind.SECRET: Kind.SECRET}
 _Digests = tuple[str, ...]
 #: Of one file of lists, each for other CAs: a host whose CAs change all the time must not fill the memory.
@@ -99,12 +102,9 @@ class Trusts:
 
     async def of(self, host: Host, tenant: Tenant, held: Held) -> Trusted:
         """Return what a host trusts; a managed CA that is missing leaves everything as it is."""
-        if host.client_cas.managed and tenant.authority is None:
-            obstacle = tenant.obstacle
-            message = (
-                obstacle.message if obstacle is not None else "The CA of the namespace is not loaded yet."
-            )
-            return Trusted((), obstacle=Trouble(Reason.CA_MISSING, message), held=held)
+        obstacle = tenant.obstacle or _NOT_LOADED
+        if obstacle.reason in CONFLICTS or (host.client_cas.managed and tenant.authority is None):
+            return Trusted((), obstacle=obstacle, held=held)
         managed = _managed(tenant) if host.client_cas.managed else ()
         if not host.client_cas.trusted:
             return Trusted(managed)

@@ -12,6 +12,7 @@ from mtls_operator.api import names
 from mtls_operator.api.secret import Secret
 from mtls_operator.pki import Authority, PkiError, load_authority
 from mtls_operator.plan.objects import Document, Owner, config_map, metadata, secret, secret_value
+from mtls_operator.plan.trouble import Trouble
 
 #: Key in the CA's Secret: the first index that was never reserved.
 NEXT_INDEX_KEY: Final = "next-index"
@@ -26,6 +27,14 @@ CERTIFICATE_ROLE: Final = "certificate"
 
 class AuthorityUnusableError(Exception):
     """The CA of a namespace cannot be used; the message says what to do."""
+
+
+class NameTakenError(AuthorityUnusableError):
+    """A namespace cannot have a CA yet: an object of somebody else has a name that it needs."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.message)
+        self.trouble = trouble
 
 
 class Phase(StrEnum):
