@@ -229,7 +229,7 @@ async def test_a_key_that_was_compromised_gets_no_other_certificate(lab: Lab) ->
     await lab.start()
     await lab.settle()
     assert lab.is_refused(serial)
-    assert lab.condition(Kind.CERTIFICATE, "gateway", "Issued")[:2] == ("False", "InvalidRequest")
+    assert lab.condition(Kind.CERTIFICATE, "gateway", "Issued")[:2] == ("False", "CompromisedKey")
 
 
 # Renewal: its owner does it.

@@ -54,6 +54,7 @@ class Reason(StrEnum):
     RATE_LIMITED = "RateLimited"
     CAPACITY_REACHED = "CapacityReached"
     LIST_NEARLY_FULL = "ListNearlyFull"
+    COMPROMISED_KEY = "CompromisedKey"
     # What it refers to is missing or not usable.
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a word for users
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from mtls_operator.api import names
 from mtls_operator.api.certificate import ClientCertificate, DeletionPolicy, RevocationReason
@@ -17,8 +18,9 @@ from mtls_operator.controller.observed import Broken, Written
 from mtls_operator.controller.seen_certificates import facts_of, is_signed
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.world import World
-from mtls_operator.pki import PkiError, format_serial, has_index, index_of, parse_serial
+from mtls_operator.pki import PkiError, format_serial, has_index, index_of, key_digest_of, parse_serial
 from mtls_operator.plan.authority import CERTIFICATE_ROLE
+from mtls_operator.plan.holder import request_of
 from mtls_operator.plan.ledger import Entry, Holder, Record
 
 
@@ -71,6 +73,7 @@ def holder_of(world: World, tenant: Tenant, certificate: ClientCertificate | Bro
             restorable=False,
             reason=RevocationReason.UNSPECIFIED,
             serials=serials,
+            key_of=partial(_key_in_world, world, certificate.meta.uid),
         )
     return Holder(
         meta=certificate.meta,
@@ -81,7 +84,25 @@ def holder_of(world: World, tenant: Tenant, certificate: ClientCertificate | Bro
         serials=serials,
         current=_current(world, certificate),
         revoke_old_after=certificate.renewal.revoke_old_after,
+        key_of=partial(_key_of, world, certificate),
     )
+
+
+def _key_of(world: World, certificate: ClientCertificate, serial: str) -> str:
+    """Return the digest of the public key of one of an object's certificates, if it is at hand."""
+    try:
+        request = request_of(certificate)
+    except PkiError:
+        request = None
+    return request.key_digest if request is not None else _key_in_world(world, certificate.meta.uid, serial)
+
+
+def _key_in_world(world: World, uid: str, serial: str) -> str:
+    for written in world.owned_by(uid):
+        facts = facts_of(written.certificate)
+        if facts is not None and facts.serial == serial:
+            return key_digest_of(written.certificate)
+    return ""
 
 
 def _current(world: World, certificate: ClientCertificate) -> str:

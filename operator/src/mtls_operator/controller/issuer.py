@@ -23,7 +23,7 @@ from mtls_operator.controller.keystores import KeystoreMaker
 from mtls_operator.controller.observed import Written
 from mtls_operator.controller.signer import Made, Signer
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.pki import CertificateFacts, Content, PkiError, plain_pem, read_certificate
+from mtls_operator.pki import CertificateFacts, Content, PkiError, key_digest_of, plain_pem, read_certificate
 from mtls_operator.plan.ledger import Entry, Record
 from mtls_operator.plan.replacement import granted
 from mtls_operator.plan.trouble import Trouble
@@ -84,7 +84,7 @@ class Issuer:
         body = await self._unchanged(certificate, seen)
         if body is None:
             return None
-        await self._retain(certificate, tenant, facts)
+        await self._retain(certificate, tenant, facts, seen.certificate)
         made = await self.signer.sign(certificate, tenant, stored=body)
         if isinstance(made, Trouble):
             return made
@@ -132,9 +132,11 @@ class Issuer:
             facts = read_certificate(seen.certificate)
         except PkiError:
             return
-        await self._retain(certificate, tenant, facts)
+        await self._retain(certificate, tenant, facts, seen.certificate)
 
-    async def _retain(self, certificate: ClientCertificate, tenant: Tenant, facts: CertificateFacts) -> None:
+    async def _retain(
+        self, certificate: ClientCertificate, tenant: Tenant, facts: CertificateFacts, pem: str
+    ) -> None:
         """Record a certificate that leaves its Secret while still valid, so that revoking and deleting cover it."""
         now = self.context.now().replace(microsecond=0)
         if facts.serial in tenant.ledger or facts.not_after <= now:
@@ -147,6 +149,7 @@ class Issuer:
             reason=RevocationReason.UNSPECIFIED,
             owner="/".join(certificate.meta.key),
             owner_uid=certificate.meta.uid,
+            key=key_digest_of(pem),
         )
         await self.authorities.ledgers.record(tenant, [record])
 

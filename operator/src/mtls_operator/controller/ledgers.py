@@ -83,7 +83,7 @@ class Ledgers:
         tenant.damaged = tuple(damaged)
         stored = latest(records)
         lost = [record for serial, record in tenant.ledger.items() if not _covers(stored.get(serial), record)]
-        tenant.ledger, tenant.owned = {}, {}
+        tenant.ledger, tenant.owned, tenant.compromised = {}, {}, set()
         tenant.learn([*stored.values(), *lost])
         if tenant.authority is not None:
             lost += await self._lost_to_a_rollback(tenant)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from mtls_operator.api import names
@@ -34,6 +35,7 @@ from mtls_operator.pki import (
     KeySpec,
     PkiError,
     Request,
+    digest_of_key,
     is_pair,
     issue_client,
     issue_client_from_request,
@@ -87,12 +89,15 @@ class Signer:
             if refusal is not None:
                 return refusal
             request = request_of(certificate)
-            if request is not None and _is_compromised(certificate, tenant):
-                return _COMPROMISED
+            if request is not None and _is_compromised(certificate, request, tenant):
+                return _COMPROMISED_REQUEST
+            kept = await self._kept_key(certificate, tenant, stored)
+            if kept is not None and digest_of_key(kept) in tenant.compromised:
+                return _COMPROMISED_SECRET
             authority, serial = await self.authorities.allot(tenant)
             if request is not None:
                 return self._for_request(certificate, request, tenant, authority, serial)
-            return await self._with_key(certificate, tenant, authority, serial, stored=stored)
+            return await self._with_key(certificate, tenant, authority, serial, kept=kept)
         except LimitReachedError as error:
             return self._limited(error.obstacle)
         except AuthorityUnusableError as error:
@@ -162,14 +167,13 @@ class Signer:
         authority: Authority,
         serial: int,
         *,
-        stored: Body | None,
+        kept: Secret | None,
     ) -> Made:
         """Sign; RSA keys take their time, to make and to read, and do so off the event loop."""
         subject, alternative_names = names_of(certificate)
         url = self._list_of(tenant, authority)
 
         def sign() -> Issued:
-            kept = self._kept_key(certificate, tenant, stored)
             new = KeySpec(KeyAlgorithm(certificate.algorithm.value), certificate.key_size)
             return issue_client(
                 authority,
@@ -186,14 +190,24 @@ class Signer:
         issued = await asyncio.to_thread(sign) if slow else sign()
         return Made(issued.certificate_pem, authority.certificate_pem, issued.facts, issued.key_pem)
 
-    def _kept_key(self, certificate: ClientCertificate, tenant: Tenant, stored: Body | None) -> Secret | None:
-        """Return the key in a Secret that a new certificate keeps; None: a new one is made.
-
-        It is kept only where that is asked for, while it is of the kind that is asked for, and never when a
-        certificate lies beside it that is not ours or not its own: then somebody put it there.
-        """
-        if stored is None or certificate.rotation_policy is RotationPolicy.ALWAYS:
+    async def _kept_key(
+        self, certificate: ClientCertificate, tenant: Tenant, stored: Body | None
+    ) -> Secret | None:
+        """Return the key in a Secret that a new certificate keeps; None: a new one is made."""
+        if (
+            stored is None
+            or certificate.rotation_policy is RotationPolicy.ALWAYS
+            or certificate.request is not None
+        ):
             return None
+        find = partial(self._key_to_keep, certificate, tenant, stored)
+        return await asyncio.to_thread(find) if certificate.algorithm is RequestedAlgorithm.RSA else find()
+
+    def _key_to_keep(self, certificate: ClientCertificate, tenant: Tenant, stored: Body) -> Secret | None:
+        """Return the key of a Secret while it is of the kind that is asked for.
+
+        Never when a certificate lies beside it that is not ours or not its own: then somebody put it there.
+        """
         key = Secret(value_of(stored, names.TLS_KEY_KEY))
         try:
             if kind_of_key(key) != f"{certificate.algorithm.value}-{certificate.key_size}":
@@ -209,14 +223,21 @@ class Signer:
         return key if ours and is_pair(beside, key) else None
 
 
-_COMPROMISED = Trouble(
-    Reason.INVALID_REQUEST,
+_COMPROMISED_SECRET = Trouble(
+    Reason.COMPROMISED_KEY,
+    "The key in the Secret is known to be compromised, and privateKey.rotationPolicy: Never keeps it: set it to Always "
+    "for a new key.",
+)
+_COMPROMISED_REQUEST = Trouble(
+    Reason.COMPROMISED_KEY,
     "The key of the request is known to be compromised: make a new key, and a new ClientCertificate with its request.",
 )
 
 
-def _is_compromised(certificate: ClientCertificate, tenant: Tenant) -> bool:
-    """Say whether a certificate of this object was revoked for a compromised key: a request always has the same key."""
+def _is_compromised(certificate: ClientCertificate, request: Request, tenant: Tenant) -> bool:
+    """Say whether the key of a request is compromised: by a certificate of it, or of this object, which has but one."""
+    if request.key_digest in tenant.compromised:
+        return True
     records = (tenant.ledger.get(serial) for serial in tenant.owned.get(certificate.meta.uid, {}))
     return any(
         record is not None and record.entry is Entry.REVOKED and record.reason in FINAL_REASONS

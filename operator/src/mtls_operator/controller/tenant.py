@@ -9,7 +9,7 @@ from datetime import datetime
 
 from mtls_operator.pki import Authority
 from mtls_operator.plan.authority import Phase, Stored
-from mtls_operator.plan.ledger import Entry, Record
+from mtls_operator.plan.ledger import Entry, Record, compromised_keys, inherited, is_compromised
 from mtls_operator.plan.pages import INDEX_KEY
 from mtls_operator.plan.published import Publication
 from mtls_operator.plan.readable import Readable, Signed
@@ -53,6 +53,8 @@ class Tenant:
     free: range = range(0)
     ledger: dict[str, Record] = field(default_factory=dict)
     owned: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    #: Digests of public keys that somebody else has: nothing is issued for them.
+    compromised: set[str] = field(default_factory=set)
     #: As ``owned``: what was issued and is in no status yet.
     unreported: dict[str, dict[str, datetime]] = field(default_factory=dict)
     pages: list[Page] = field(default_factory=list)
@@ -87,8 +89,10 @@ class Tenant:
     def learn(self, records: Iterable[Record]) -> None:
         """Take in records of the ledger; ``owned`` has the serial numbers and their ends by the owner's UID."""
         self.revision += 1
-        for record in records:
-            self.ledger[record.serial] = record
+        for said in records:
+            record = self.ledger[said.serial] = inherited(self.ledger.get(said.serial), said)
+            if is_compromised(record):
+                self.compromised.add(record.key)
             self.owned.setdefault(record.owner_uid, {})[record.serial] = record.not_after
 
     def put(self, stored: Stored) -> None:
@@ -108,6 +112,7 @@ class Tenant:
             owned.pop(serial, None)
             if record is not None and not owned:
                 self.owned.pop(record.owner_uid, None)
+        self.compromised = compromised_keys(self.ledger.values())
 
     @property
     def paged(self) -> bool:

@@ -48,7 +48,7 @@ from mtls_operator.pki.leaf import (
     issue_server,
 )
 from mtls_operator.pki.lineage import is_issued_by, is_signed_by
-from mtls_operator.pki.pair import is_pair, key_digest_of, kind_of_key
+from mtls_operator.pki.pair import digest_of_key, is_pair, key_digest_of, kind_of_key
 from mtls_operator.pki.request import MAX_REQUEST_BYTES, Request, names_of, read_request
 from mtls_operator.pki.revocation import (
     BITMAP_LIMIT,
@@ -119,6 +119,7 @@ __all__ = [
     "covers",
     "crl_forms",
     "describe_ca",
+    "digest_of_key",
     "format_serial",
     "fresh_for",
     "generate_key",

@@ -33,6 +33,11 @@ def key_digest_of(certificate_pem: bytes | str) -> str:
     return key_digest(_public_key_of(certificate_pem))
 
 
+def digest_of_key(key_pem: Secret) -> str:
+    """Return the SHA-256 of the public key of a stored private key; raise `PkiError` if it is not usable."""
+    return key_digest(load_key(key_pem).public_key())
+
+
 def kind_of_key(key_pem: Secret) -> str:
     """Return the kind of a stored private key in words, as ``ECDSA-256``; raise `PkiError` if it is not usable."""
     return describe_key(load_key(key_pem).public_key())

@@ -8,11 +8,11 @@ merely known (a certificate that left its object while still valid).
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from mtls_operator.api.certificate import FINAL_REASONS, RevocationReason
 from mtls_operator.api.meta import Meta
@@ -40,7 +40,8 @@ class Record:
     """One line: ``serial`` in upper-case hexadecimal, ``owner`` as namespace/name with its UID.
 
     ``recovered``: it was taken back from a published list. ``superseded``: a renewed certificate revoked it, not its
-    object.
+    object. ``key`` is the SHA-256 of its public key; empty: not known. ``extra`` are fields that a newer operator
+    wrote, with their values as JSON: they are kept, and written again with whatever is said of the number next.
     """
 
     serial: str
@@ -52,6 +53,8 @@ class Record:
     owner_uid: str
     recovered: bool = False
     superseded: bool = False
+    key: str = ""
+    extra: tuple[tuple[str, str], ...] = ()
 
 
 def encode(records: Iterable[Record]) -> str:
@@ -75,8 +78,33 @@ def decode(text: str) -> tuple[tuple[Record, ...], tuple[int, ...]]:
 
 
 def latest(records: Iterable[Record]) -> dict[str, Record]:
-    """Return the record that counts for each serial number: the last one."""
-    return {record.serial: record for record in records}
+    """Return the record that counts for each serial number: the last one, with what only earlier ones say."""
+    found: dict[str, Record] = {}
+    for record in records:
+        found[record.serial] = inherited(found.get(record.serial), record)
+    return found
+
+
+def inherited(before: Record | None, record: Record) -> Record:
+    """Return a record with the key and the unknown fields of the one before it, where it has none of its own.
+
+    An older operator writes a line without what it does not know: that is no word about it.
+    """
+    if before is None or ((record.key or not before.key) and before.extra in ((), record.extra)):
+        return record
+    extra = dict(before.extra) | dict(record.extra)
+    return replace(record, key=record.key or before.key, extra=tuple(sorted(extra.items())))
+
+
+def compromised_keys(records: Iterable[Record]) -> set[str]:
+    """Return the digests of public keys whose certificates were revoked because somebody else has the key."""
+    return {record.key for record in records if is_compromised(record)}
+
+
+def is_compromised(record: Record) -> bool:
+    """Say whether a record names a key that somebody else has; there is no restore after that."""
+    key_is_known = record.entry is Entry.REVOKED and bool(record.key)
+    return key_is_known and record.reason is RevocationReason.KEY_COMPROMISE
 
 
 def append(last_page: str, records: Iterable[Record]) -> list[str]:
@@ -88,6 +116,10 @@ def append(last_page: str, records: Iterable[Record]) -> list[str]:
             pages.append("")
         pages[-1] += line
     return pages
+
+
+def _unknown(_: str) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +140,8 @@ class Holder:
     current: str = ""
     #: How long after a renewal the former certificates are revoked; None: never.
     revoke_old_after: timedelta | None = None
+    #: Finds the digest of the public key of one of them; empty: it is not known.
+    key_of: Callable[[str], str] = _unknown
 
     def superseded_at(self, record: Record) -> datetime | None:
         """Return when a certificate that was replaced is to be revoked; None: not by its age."""
@@ -150,6 +184,8 @@ def due(ledger: Mapping[str, Record], holders: Iterable[Holder], *, now: datetim
                         owner="/".join(holder.meta.key),
                         owner_uid=holder.meta.uid,
                         superseded=superseded,
+                        key=holder.key_of(serial) or (before.key if before is not None else ""),
+                        extra=before.extra if before is not None else (),
                     )
                 )
     return tuple(records)
@@ -208,7 +244,7 @@ def _reason(holder: Holder) -> RevocationReason:
 
 
 def _line(record: Record) -> str:
-    document = {
+    document: dict[str, Any] = {
         "serial": record.serial,
         "entry": record.entry.value,
         "at": format_timestamp(record.at),
@@ -221,15 +257,31 @@ def _line(record: Record) -> str:
         document["recovered"] = "true"
     if record.superseded:
         document["superseded"] = "true"
-    return json.dumps(document, separators=(",", ":")) + "\n"
+    if record.key:
+        document["key"] = record.key
+    document |= {name: json.loads(value) for name, value in record.extra if name not in document}
+    return _json(document) + "\n"
 
 
-def _record(document: Mapping[str, str]) -> Record:
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+_FIELDS: Final = frozenset(
+    {
+        *("serial", "entry", "at", "notAfter", "reason", "owner", "ownerUid"),
+        *("recovered", "superseded", "key"),
+    }
+)
+
+
+def _record(document: Mapping[str, Any]) -> Record:
     """Read one line; raise one of several errors when it is damaged."""
     if format_serial(parse_serial(document["serial"])) != document["serial"]:
         raise ValueError(document["serial"])
     if not all(isinstance(document[key], str) for key in ("owner", "ownerUid")):
         raise TypeError(document)
+    key = document.get("key", "")
     return Record(
         serial=document["serial"],
         entry=Entry(document["entry"]),
@@ -240,4 +292,6 @@ def _record(document: Mapping[str, str]) -> Record:
         owner_uid=document["ownerUid"],
         recovered=document.get("recovered") == "true",
         superseded=document.get("superseded") == "true",
+        key=key if isinstance(key, str) else "",
+        extra=tuple(sorted((name, _json(document[name])) for name in document.keys() - _FIELDS)),
     )

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from mtls_operator.plan.ledger import Record, decode
+from mtls_operator.plan.ledger import Record, decode, is_compromised
 
 #: A record stays for so long after the end of its certificate.
 GRACE: Final = timedelta(days=30)
+#: Records of compromised keys that stay after that, the newest ones.
+COMPROMISED_KEPT: Final = 10_000
 #: For so long a clock must have gone as fast as one that nobody sets.
 STEADY: Final = timedelta(hours=24)
 #: The two may differ by this: clocks are slewed.
@@ -49,13 +51,19 @@ def ended(
     """Return the serial numbers whose records may go by what counts of them.
 
     ``listed`` are those in the published list: as long as it names one, the ledger must know it, or it would be
-    recovered from there. ``held`` are those that an object or Secret still has: what is said of them stays.
+    recovered from there. ``held`` are those that an object or Secret still has: what is said of them stays. So do the
+    last `COMPROMISED_KEPT` that name a compromised key: its owner may ask with it again at any time.
     """
-    return frozenset(
+    found = frozenset(
         serial
         for serial, record in ledger.items()
         if record.not_after + GRACE <= now and serial not in listed and serial not in held
     )
+    keys = sorted(
+        (serial for serial in found if is_compromised(ledger[serial])),
+        key=lambda serial: (ledger[serial].at, serial),
+    )
+    return found - frozenset(keys[-COMPROMISED_KEPT:])
 
 
 def prunable(pages: Iterable[str], serials: Collection[str], *, now: datetime) -> frozenset[str]:

@@ -80,6 +80,8 @@ def recover(
                 owner=record.owner if record is not None else "",
                 owner_uid=record.owner_uid if record is not None else "",
                 recovered=True,
+                key=record.key if record is not None else "",
+                extra=record.extra if record is not None else (),
             )
         )
     return records

@@ -22,6 +22,7 @@ from mtls_operator.pki import (
     has_index,
     index_of,
     is_issued_by,
+    key_digest_of,
     parse_serial,
     read_certificate,
 )
@@ -134,6 +135,7 @@ def judge(  # noqa: PLR0913 - what a grant rests on, most of it by keyword
     before = ledger.get(request.serial)
     if before is not None and before.entry is Entry.REVOKED and not _graver(request, before):
         return Grant(request.index, None)
+    key = key_digest_of(request.certificate_pem) if facts is not None else ""
     end = facts.not_after if facts is not None else issuer.authority.facts.not_after
     record = Record(
         serial=request.serial,
@@ -144,6 +146,8 @@ def judge(  # noqa: PLR0913 - what a grant rests on, most of it by keyword
         # Nobody's: no object may take it back.
         owner="",
         owner_uid="",
+        key=key or (before.key if before is not None else ""),
+        extra=before.extra if before is not None else (),
     )
     return Grant(request.index, record)
 
