@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.api.meta import Meta
-from mtls_operator.plan.ledger import PAGE_BYTES, Entry, Holder, Record, append, decode, due, encode, latest
+from mtls_operator.plan.ledger import (
+    PAGE_BYTES,
+    Entry,
+    Holder,
+    Record,
+    append,
+    compromised_keys,
+    decode,
+    due,
+    encode,
+    latest,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 END = NOW + timedelta(days=365)
@@ -165,3 +176,54 @@ def test_a_record_is_later_than_the_one_before_it_whatever_the_clock_says(clock:
     before = _record()
     (after,) = due({SERIAL: before}, [_holder()], now=clock)
     assert after.at > before.at
+
+
+def test_a_public_key_is_kept_in_the_line() -> None:
+    record = _record(key="ab" * 32)
+    assert decode(encode([record])) == ((record,), ())
+
+
+def test_a_later_line_without_the_key_is_no_word_about_it() -> None:
+    """An older operator writes lines without."""
+    known = _record(entry=Entry.KNOWN, key="ab" * 32)
+    assert latest([known, _record()])[SERIAL].key == "ab" * 32
+
+
+def test_a_record_that_an_object_asks_for_keeps_the_key_that_was_known() -> None:
+    known = _record(entry=Entry.KNOWN, key="ab" * 32)
+    (revoked,) = due({SERIAL: known}, [_holder(revoked=True)], now=NOW)
+    assert revoked.key == "ab" * 32
+    (revoked,) = due({}, [_holder(revoked=True, key_of=lambda _: "cd" * 32)], now=NOW)
+    assert revoked.key == "cd" * 32
+
+
+_NEWER = (
+    f'{{"serial":"{SERIAL}","entry":"known","at":"2026-03-01T12:00:00Z","notAfter":"2027-03-01T12:00:00Z",'
+    '"reason":"Unspecified","owner":"shop/gateway","ownerUid":"uid-1","device":{"model":7},"new":"x"}\n'
+)
+
+
+def test_fields_of_a_newer_operator_are_kept_in_whatever_is_said_next() -> None:
+    records, damaged = decode(_NEWER)
+    assert damaged == ()
+    assert encode(records) == _NEWER
+    (revoked,) = due(latest(records), [_holder(revoked=True)], now=NOW)
+    assert encode([revoked]).endswith(',"device":{"model":7},"new":"x"}\n')
+    assert latest([*records, _record()])[SERIAL].extra == records[0].extra
+
+
+def test_a_field_of_a_newer_operator_never_passes_for_one_of_ours() -> None:
+    forged = _record(extra=(("serial", '"00"'), ("entry", '"restored"')))
+    (record,), _ = decode(encode([forged]))
+    assert (record.serial, record.entry) == (SERIAL, Entry.REVOKED)
+
+
+def test_only_a_key_that_somebody_else_has_is_compromised() -> None:
+    compromise = RevocationReason.KEY_COMPROMISE
+    records = [
+        _record(key="a1", reason=compromise),
+        _record(key="a2", reason=RevocationReason.CA_COMPROMISE),
+        _record(key="a3", entry=Entry.KNOWN, reason=compromise),
+        _record(reason=compromise),
+    ]
+    assert compromised_keys(records) == {"a1"}

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_operator.api.certificate import RevocationReason
+from mtls_operator.plan import pruning
 from mtls_operator.plan.ledger import Entry, Record, decode, encode, latest
 from mtls_operator.plan.pruning import GRACE, STEADY, SteadyClock, ended, prunable, without
 
@@ -101,3 +102,15 @@ def test_a_clock_that_is_slewed_is_trusted() -> None:
     clocks.pass_time(timedelta(0))
     clocks.day += timedelta(minutes=4)
     assert clocks.pass_time(STEADY)
+
+
+def test_the_newest_records_of_compromised_keys_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has such a key may ask with it again at any time; and nobody may fill the ledger for good that way."""
+    monkeypatch.setattr(pruning, "COMPROMISED_KEPT", 2)
+    reason = RevocationReason.KEY_COMPROMISE
+    records = [
+        record(number, reason=reason, key=f"{number:064x}", at=NOW - timedelta(days=500 - number))
+        for number in range(4)
+    ]
+    ledger = latest([*records, record(9)])
+    assert ended(ledger, listed=(), held=(), now=NOW) == {one.serial for one in (*records[:2], record(9))}

@@ -72,6 +72,7 @@ class Reason(StrEnum):
     INVALID_CA = "InvalidCA"
     LEDGER_ROLLBACK = "LedgerRollback"
     LEDGER_UNREADABLE = "LedgerUnreadable"
+    NEWER_FORMAT = "NewerFormat"
     LIST_IN_PAGES = "ListInPages"
     LIST_TOO_LARGE = "ListTooLarge"
     CERTIFICATE_EXPIRED = "CertificateExpired"

@@ -36,8 +36,8 @@ from mtls_operator.pki import (
 from mtls_operator.plan.authority import (
     AUTHORITY_LIFETIME,
     INDEX_BLOCK,
+    AuthorityRefusedError,
     AuthorityUnusableError,
-    NameTakenError,
     Phase,
     Stored,
     authority_document,
@@ -118,9 +118,19 @@ class Authorities:
             if not tenant.ready:
                 await self._load_authority(tenant)
             if tenant.pages_stale:
-                await self.ledgers.load(tenant)
+                await self._load_ledger(tenant)
             await self._raise_mark(tenant)
         return tenant
+
+    async def _load_ledger(self, tenant: Tenant) -> None:
+        """Read the ledger; without one that can be read nothing is signed and nothing is published."""
+        try:
+            await self.ledgers.load(tenant)
+        except AuthorityRefusedError as problem:
+            tenant.generations, tenant.free = (), range(0)
+            tenant.obstacle = problem.trouble
+            tenant.pages_stale = False  # until everything is read again
+            _log.error("authority.refused", namespace=tenant.namespace, problem=str(problem))
 
     def secret_changed(self, namespace: str, *, gone: bool) -> None:
         """Take in that somebody changed or deleted the Secret of a CA: nothing is issued until it is read again."""
@@ -256,10 +266,10 @@ class Authorities:
             tenant.generations = read_generations(ours, tenant.namespace)
             if not tenant.generations:
                 tenant.put(await self._first_authority(tenant, bodies))
-        except NameTakenError as problem:
+        except AuthorityRefusedError as problem:
             tenant.generations = ()
             tenant.obstacle = problem.trouble
-            _log.warning("authority.name_taken", namespace=tenant.namespace, problem=str(problem))
+            _log.error("authority.refused", namespace=tenant.namespace, problem=str(problem))
         except AuthorityUnusableError as problem:
             tenant.generations = ()
             tenant.obstacle = Trouble(Reason.CA_MISSING, str(problem))
@@ -278,7 +288,7 @@ class Authorities:
             )
         conflict = await taken(self.context, tenant.namespace)
         if conflict is not None:
-            raise NameTakenError(conflict)
+            raise AuthorityRefusedError(conflict)
         generations = [generation_of(body["metadata"]["name"], tenant.namespace) or 0 for body in former]
         return await self._create(tenant, max(generations, default=0) + 1, Phase.ACTIVE)
 

@@ -28,6 +28,7 @@ _SHARED: Final = (
     (Kind.CONFIG_MAP, names.REVOCATION_CONFIGMAP),
     (Kind.SECRET, names.PROXY_SECRET),
 )
+#: Why a host, or a namespace, is not begun with.
 CONFLICTS: Final = frozenset({Reason.CONFIG_CONFLICT, Reason.SECRET_CONFLICT})
 
 

@@ -15,11 +15,11 @@ from typing import Final
 import structlog
 
 from mtls_operator.api import names
-from mtls_operator.cluster import AlreadyExistsError, ConflictError, Kind, NotFoundError
+from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind, NotFoundError
 from mtls_operator.controller import keys
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.tenant import Page, Tenant
-from mtls_operator.plan.authority import page_document, page_number, selector
+from mtls_operator.plan.authority import page_document, page_number, require_format, selector
 from mtls_operator.plan.ledger import RECORDS_KEY, Record, append, decode, latest
 from mtls_operator.plan.pages import INDEX_KEY, PAGE_KEY, numbers_in
 from mtls_operator.plan.pages import page_number as page_number_of
@@ -55,7 +55,11 @@ class Ledgers:
             await self._append(tenant, list(records))
 
     async def pages(self, tenant: Tenant) -> list[Page]:
-        """Return the pages of the namespace's present life, as they are in the cluster."""
+        """Return the pages of the namespace's present life, as they are in the cluster.
+
+        Raises:
+            AuthorityRefusedError: a newer operator wrote one, in a way that this one would misread.
+        """
         bodies = await self.context.cluster.list(
             Kind.CONFIG_MAP,
             self.context.settings.operator_namespace,
@@ -65,9 +69,8 @@ class Ledgers:
         for body in bodies:
             number = page_number(body["metadata"]["name"], tenant.namespace)
             if number is not None:
-                text = str((body.get("data") or {}).get(RECORDS_KEY, ""))
-                metadata = body["metadata"]
-                pages.append(Page(number, text, metadata["resourceVersion"], metadata["uid"]))
+                require_format(body)
+                pages.append(_page(body, number))
         return sorted(pages, key=lambda page: page.number)
 
     async def _take(self, tenant: Tenant) -> None:
@@ -201,6 +204,8 @@ class Ledgers:
             page=page.number,
             text=text,
             version=page.version,
+            others=page.others,
+            annotations=page.annotations,
         )
         tenant.page_in_hand, tenant.page_noticed = page.number, 0
         written = 0
@@ -216,6 +221,18 @@ class Ledgers:
         page.uid = body["metadata"]["uid"]
         if page not in tenant.pages:
             tenant.pages.append(page)
+
+
+def _page(body: Body, number: int) -> Page:
+    metadata, data = body["metadata"], body.get("data") or {}
+    return Page(
+        number=number,
+        text=str(data.get(RECORDS_KEY, "")),
+        version=metadata["resourceVersion"],
+        uid=metadata["uid"],
+        others={key: str(value) for key, value in data.items() if key != RECORDS_KEY},
+        annotations=dict(metadata.get("annotations") or {}),
+    )
 
 
 def _covers(stored: Record | None, held: Record) -> bool:

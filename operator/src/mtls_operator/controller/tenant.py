@@ -24,6 +24,9 @@ class Page:
     text: str
     version: str
     uid: str = ""
+    #: What else is in the object: other keys, and annotations.
+    others: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

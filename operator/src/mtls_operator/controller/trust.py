@@ -103,7 +103,9 @@ class Trusts:
     async def of(self, host: Host, tenant: Tenant, held: Held) -> Trusted:
         """Return what a host trusts; a managed CA that is missing leaves everything as it is."""
         obstacle = tenant.obstacle or _NOT_LOADED
-        if obstacle.reason in CONFLICTS or (host.client_cas.managed and tenant.authority is None):
+        if obstacle.reason in {*CONFLICTS, Reason.NEWER_FORMAT} or (
+            host.client_cas.managed and tenant.authority is None
+        ):
             return Trusted((), obstacle=obstacle, held=held)
         managed = _managed(tenant) if host.client_cas.managed else ()
         if not host.client_cas.trusted:

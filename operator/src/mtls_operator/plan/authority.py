@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 from mtls_operator.api import names
+from mtls_operator.api.reason import Reason
 from mtls_operator.api.secret import Secret
 from mtls_operator.pki import Authority, PkiError, load_authority
 from mtls_operator.plan.objects import Document, Owner, config_map, metadata, secret, secret_value
@@ -18,8 +19,11 @@ from mtls_operator.plan.trouble import Trouble
 NEXT_INDEX_KEY: Final = "next-index"
 #: Key in the CA's Secret: the first index that this generation may give out; smaller ones are its predecessors'.
 FIRST_INDEX_KEY: Final = "first-index"
+#: The newest format of CAs and pages that this operator reads, and the one that it writes.
+FORMAT: Final = 1
 #: Indices are reserved in blocks: one extra write per block, a restart skips the rest of its block.
 INDEX_BLOCK: Final = 1024
+_KEYS: Final = frozenset({names.TLS_CERT_KEY, names.TLS_KEY_KEY, NEXT_INDEX_KEY, FIRST_INDEX_KEY})
 AUTHORITY_LIFETIME: Final = timedelta(days=3650)
 #: Role of the Secret of a ClientCertificate.
 CERTIFICATE_ROLE: Final = "certificate"
@@ -29,12 +33,34 @@ class AuthorityUnusableError(Exception):
     """The CA of a namespace cannot be used; the message says what to do."""
 
 
-class NameTakenError(AuthorityUnusableError):
-    """A namespace cannot have a CA yet: an object of somebody else has a name that it needs."""
+class AuthorityRefusedError(AuthorityUnusableError):
+    """The CA of a namespace is not used, or not made, for a reason that is no damage."""
 
     def __init__(self, trouble: Trouble) -> None:
         super().__init__(trouble.message)
         self.trouble = trouble
+
+
+def require_format(body: Mapping[str, Any]) -> None:
+    """Refuse an object that says that a newer operator has written it, in a way that this one would misread.
+
+    Fields that are merely new are no reason for another format: they are kept as they are.
+
+    Raises:
+        AuthorityRefusedError: its format is not one that this operator knows.
+    """
+    meta = body["metadata"]
+    text = str((meta.get("annotations") or {}).get(names.FORMAT_ANNOTATION, FORMAT))
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= FORMAT:
+        return
+    raise AuthorityRefusedError(
+        Trouble(
+            Reason.NEWER_FORMAT,
+            f"{body.get('kind', 'Object')} {meta['name']} in the operator's namespace has the format {text[:20]!r}; "
+            f"this operator reads formats up to {FORMAT}. Nothing is issued, recorded or published until an operator "
+            "runs that knows it; what is in force stays.",
+        )
+    )
 
 
 class Phase(StrEnum):
@@ -55,7 +81,8 @@ class Stored:
     """One generation of a CA as it is kept: which indices are its own, and the Secret without its data.
 
     ``next_index`` is the first that is not reserved. ``rotate`` is what an administrator asked for; empty: nothing.
-    ``allowance`` is the mark of what its namespace has spent.
+    ``allowance`` is the mark of what its namespace has spent. ``others`` is what else lies in the Secret: a newer
+    operator's, which stays.
     """
 
     authority: Authority
@@ -66,6 +93,7 @@ class Stored:
     first_index: int = 0
     rotate: str = ""
     allowance: str = ""
+    others: Mapping[str, Secret] = field(default_factory=dict)
 
     @property
     def trusted(self) -> bool:
@@ -106,10 +134,18 @@ def authority_document(  # noqa: PLR0913 - the parts of one object, most of them
     return _authority_secret(meta, authority, next_index=0, first_index=0)
 
 
-def _authority_secret(meta: Document, authority: Authority, *, next_index: int, first_index: int) -> Document:
+def _authority_secret(
+    meta: Document,
+    authority: Authority,
+    *,
+    next_index: int,
+    first_index: int,
+    others: Mapping[str, Secret] | None = None,
+) -> Document:
     return secret(
         meta,
         {
+            **(others or {}),
             names.TLS_CERT_KEY: authority.certificate_pem,
             names.TLS_KEY_KEY: authority.key_pem,
             NEXT_INDEX_KEY: str(next_index),
@@ -153,6 +189,7 @@ def read_stored(body: Mapping[str, Any], generation: int) -> Stored:
     Raises:
         AuthorityUnusableError: its content cannot be used.
     """
+    require_format(body)
     name = body["metadata"]["name"]
     annotations = body["metadata"].get("annotations") or {}
     index = secret_value(body, NEXT_INDEX_KEY) or b""
@@ -187,6 +224,10 @@ def read_stored(body: Mapping[str, Any], generation: int) -> Stored:
         first_index=int(first),
         rotate=str(annotations.get(names.ROTATE_ANNOTATION) or ""),
         allowance=str(annotations.get(names.ALLOWANCE_ANNOTATION) or ""),
+        others={
+            key: Secret(secret_value(body, key) or b"")
+            for key in sorted((body.get("data") or {}).keys() - _KEYS)
+        },
     )
 
 
@@ -246,6 +287,7 @@ def _replaced(
         stored.authority,
         next_index=stored.next_index if next_index is None else next_index,
         first_index=stored.first_index if first_index is None else first_index,
+        others=stored.others,
     )
     document["type"] = stored.body.get("type", document["type"])
     return document
@@ -266,9 +308,20 @@ def bundle_document(namespace: str, generations: Iterable[Stored]) -> Document:
 
 
 def page_document(  # noqa: PLR0913 - the parts of one object, most of them by keyword
-    operator_namespace: str, namespace: str, namespace_uid: str, *, page: int, text: str, version: str = ""
+    operator_namespace: str,
+    namespace: str,
+    namespace_uid: str,
+    *,
+    page: int,
+    text: str,
+    version: str = "",
+    others: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
 ) -> Document:
-    """Return one page of the ledger; with a version it replaces exactly that one."""
+    """Return one page of the ledger; with a version it replaces exactly that one.
+
+    ``others`` and ``annotations`` are what else was there: a newer operator's, which stays.
+    """
     meta = metadata(
         operator_namespace,
         names.ledger_page(namespace, page),
@@ -277,7 +330,9 @@ def page_document(  # noqa: PLR0913 - the parts of one object, most of them by k
     )
     if version:
         meta["resourceVersion"] = version
-    return config_map(meta, {"records.jsonl": text})
+    if annotations:
+        meta["annotations"] = dict(annotations)
+    return config_map(meta, {**(others or {}), "records.jsonl": text})
 
 
 def page_number(name: str, namespace: str) -> int | None:
