@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import ssl
 import subprocess
 import sys
@@ -16,15 +15,14 @@ import pytest
 from tests.support.certs import authority, leaf
 from tests.support.clients import Http1
 from tests.support.cluster import OPERATOR_NAMESPACE, ROOT, Api, Body, cluster_environment, eventually
+from tests.support.depth import IS_LONG
 from tests.support.tenant import HOSTNAME, Tenant
 from tests.support.traffic import Identity, Report, Traffic
 
 _log = logging.getLogger(__name__)
 _OPERATOR = f"/apis/apps/v1/namespaces/{OPERATOR_NAMESPACE}/deployments/mtls-operator"
 _REISSUE = "MTLS_REISSUE_SECONDS"
-#: ``make test-long`` stays longer in each phase, and lets the kubelet take its time.
-IS_LONG = os.environ.get("MTLS_TEST_DEPTH") == "long"
-#: Requests of each client, the slow ones included, before a phase ends.
+#: Requests of each client, the slow ones included, before a phase ends: in ``make test-long`` that is a minute.
 SENT = 1200 if IS_LONG else 100
 OLD = "old generation"
 
@@ -178,7 +176,7 @@ def _rotate(shop: Tenant) -> None:
     """Ask for a new CA, and wait until it signs: every proxy has its certificate by then."""
     with _start_mtls(shop, "ca", "rotate", "--wait", "--timeout", "5m") as command:
         while command.poll() is None:
-            if not IS_LONG:
+            if not IS_LONG:  # else the kubelet takes its time
                 shop.hurry()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 command.wait(1)

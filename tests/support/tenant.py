@@ -151,7 +151,7 @@ class Tenant:
 
     def addresses(self, name: str = "api") -> list[str]:
         """Return the addresses of the ready pods of an application."""
-        return [pod["status"]["podIP"] for pod in self.pods(name) if _is_ready_pod(pod)]
+        return [pod["status"]["podIP"] for pod in self.pods(name) if is_ready_pod(pod)]
 
     def service(self, name: str = "api") -> str:
         """Return the address of the Service of an application."""
@@ -227,6 +227,7 @@ def identity_context(certificate: bytes, key: bytes, *, alpn: str = "http/1.1") 
         return tls_context(identity=(chain, private), alpn=alpn)
 
 
-def _is_ready_pod(pod: Body) -> bool:
+def is_ready_pod(pod: Body) -> bool:
+    """Say whether a pod is Ready."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
