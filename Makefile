@@ -36,8 +36,9 @@ demo-down: $(VENV)/.ready ## Remove what `make demo` made
 test: $(VENV)/.ready ## Everything: checks, and all tests against the real proxy and a real cluster
 	@$(PY) hack/testing
 
-test-long: $(VENV)/.ready ## Nightly: the properties with ten times as many examples
-	@MTLS_TEST_DEPTH=long $(PYTEST) tests/property
+test-long: local-cluster-up images ## Nightly: ten times as many random inputs, a CA replaced in real time, 10 000 certificates
+	@MTLS_TEST_DEPTH=long $(PYTEST) tests/property tests/e2e/test_rotation.py
+	@PYTHONPATH=. $(PY) benchmarks/fleet.py --certificates 10000
 
 lint: $(VENV)/.ready ## Style, and the direction of imports
 	@$(VENV)/bin/ruff check .

@@ -28,6 +28,11 @@ def run(program: str, order: Mapping[str, Any]) -> subprocess.CompletedProcess[s
     )
 
 
+def start(program: str) -> subprocess.Popen[str]:
+    """Start a program that is told what to do, line by line, as it runs; what it complains of goes to our own."""
+    return subprocess.Popen([_programs() / program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 @functools.cache
 def _programs() -> Path:
     """Build every program and return their folder; Go's own cache makes this quick from the second run on."""

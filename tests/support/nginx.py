@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -20,7 +21,7 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin"
 _DEADLINE = 300
 _CONFIG = """
 daemon off;
-master_process off;
+{user}worker_processes 1;
 pid {folder}/nginx.pid;
 error_log stderr info;
 events {{}}
@@ -54,12 +55,12 @@ class Nginx:
 
     def __init__(self, folder: Path, *, server: tuple[str, bytes], ca: str, crl: str) -> None:
         self.port = free_port()
-        self._said = folder / "stderr"
+        self._folder, self._said = folder, folder / "stderr"
         (folder / "tls.crt").write_text(server[0])
         (folder / "tls.key").write_bytes(server[1])
         (folder / "ca.crt").write_text(ca)
         (folder / "ca.crl").write_text(crl)
-        (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, port=self.port))
+        (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, port=self.port, user=_user()))
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
                 [_program(), "-e", "stderr", "-c", folder / "nginx.conf", "-p", folder],
@@ -76,9 +77,21 @@ class Nginx:
             return False
         return True
 
+    def reload(self, crl: str) -> None:
+        """Put another list in place and have nginx read its files again, as a timer of an administrator would."""
+        (self._folder / "ca.crl").write_text(crl)
+        before = self._said.read_text().count("reconfiguring")
+        self._process.send_signal(signal.SIGHUP)
+        eventually(lambda: self._said.read_text().count("reconfiguring") > before, "nginx was told")
+
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(10)
+
+
+def _user() -> str:
+    """Return the line that keeps root's nginx root: it would look for a user of its own, who may not exist here."""
+    return "user root root;\n" if os.getuid() == 0 else ""
 
 
 def _program() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ssl
 import tempfile
+import time
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 from tests.support.clients import Http1, Http2, tls_context
 from tests.support.cluster import GROUP, OPERATOR_NAMESPACE, Api, Body, eventually, is_ready
+from tests.support.traffic import Identity
 
 HOSTNAME = "api.example.com"
 
@@ -149,7 +151,7 @@ class Tenant:
 
     def addresses(self, name: str = "api") -> list[str]:
         """Return the addresses of the ready pods of an application."""
-        return [pod["status"]["podIP"] for pod in self.pods(name) if _is_ready_pod(pod)]
+        return [pod["status"]["podIP"] for pod in self.pods(name) if is_ready_pod(pod)]
 
     def service(self, name: str = "api") -> str:
         """Return the address of the Service of an application."""
@@ -166,6 +168,12 @@ class Tenant:
         """Return a Secret of the namespace."""
         return self.api.find(f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
 
+    def hurry(self, name: str = "api") -> None:
+        """Have the kubelet bring changed ConfigMaps now: it looks when a pod changes, else once a minute."""
+        for pod in self.pods(name):
+            path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}"
+            self.api.patch(path, {"metadata": {"annotations": {"example.com/looked-at": str(time.time())}}})
+
     def config_map(self, name: str) -> Body | None:
         """Return a ConfigMap of the namespace."""
         return self.api.find(f"/api/v1/namespaces/{self.namespace}/configmaps/{name}")
@@ -181,11 +189,15 @@ class Tenant:
         """Return a client's TLS context, with the certificate in a Secret of the namespace."""
         if name is None:
             return tls_context(alpn=alpn)
+        identity = self.identity(name)
+        return identity_context(identity.chain.encode(), identity.key.encode(), alpn=alpn)
+
+    def identity(self, name: str) -> Identity:
+        """Return the certificate in a Secret of the namespace, with its key."""
         secret = self.secret(name)
         assert secret is not None, f"there is no Secret {name}"
-        return identity_context(
-            b64decode(secret["data"]["tls.crt"]), b64decode(secret["data"]["tls.key"]), alpn=alpn
-        )
+        chain, key = (b64decode(secret["data"][part]).decode() for part in ("tls.crt", "tls.key"))
+        return Identity(chain, key)
 
     def http1(self, name: str | None, address: str | None = None, *, sni: str = HOSTNAME) -> Http1:
         """Open an HTTP/1.1 connection: to a pod, or to the Service."""
@@ -215,6 +227,7 @@ def identity_context(certificate: bytes, key: bytes, *, alpn: str = "http/1.1") 
         return tls_context(identity=(chain, private), alpn=alpn)
 
 
-def _is_ready_pod(pod: Body) -> bool:
+def is_ready_pod(pod: Body) -> bool:
+    """Say whether a pod is Ready."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

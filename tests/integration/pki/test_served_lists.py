@@ -1,17 +1,23 @@
-"""Lists over HTTP, as others use them: fetched by ``openssl`` from where the certificate says, in both forms."""
+"""Lists over HTTP, as others use them: ``openssl`` and nginx, fetched from where the certificate says."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
+from tests.support.clients import Http1, tls_context
+from tests.support.envoy import eventually
+from tests.support.nginx import Nginx
 
 from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.controller.crl_server import CrlServer, path_of
@@ -25,11 +31,15 @@ from mtls_operator.pki import (
     Subject,
     SubjectAltNames,
     issue_client,
+    issue_server,
     make_serial,
     new_authority,
+    random_serial,
     sign_crl,
 )
 from mtls_operator.plan.readable import CRL_LIFETIME, Signed
+
+HOST = "api.example.com"
 
 
 @dataclass(slots=True)
@@ -54,6 +64,7 @@ class Desk:
             crl_url=self.base + path_of("shop", 1),
         )
         (self.folder / f"leaf-{index}").write_text(issued.certificate_pem)
+        (self.folder / f"key-{index}").write_bytes(issued.key_pem.reveal())
         return issued.facts.serial
 
     def revoke(self, *serials: str, number: int) -> None:
@@ -69,6 +80,38 @@ class Desk:
         with urlopen(url, timeout=5) as answer:  # noqa: S310 - the server of this test
             (self.folder / f"list.{form}").write_bytes(answer.read())
         return self.folder / f"list.{form}"
+
+    def fetch_if_changed(self, tag: str | None) -> tuple[str | None, str]:
+        """Return the list in PEM, or None when it is the one with this tag; and its tag."""
+        headers = {} if tag is None else {"If-None-Match": tag}
+        request = Request(self.base + path_of("shop", 1, "pem"), headers=headers)  # noqa: S310 - the server of this test
+        try:
+            with urlopen(request, timeout=5) as answer:  # noqa: S310 - the server of this test
+                return answer.read().decode(), answer.headers["ETag"]
+        except HTTPError as answer:
+            if answer.code != HTTPStatus.NOT_MODIFIED:
+                raise
+            return None, answer.headers["ETag"]
+
+    def gateway(self, crl: str) -> Nginx:
+        server = issue_server(
+            self.authority,
+            hostnames=[HOST],
+            validity=timedelta(days=1),
+            serial=random_serial(bytes(16)),
+            now=self.now,
+        )
+        return Nginx(
+            self.folder,
+            server=(server.certificate_pem, server.key_pem.reveal()),
+            ca=self.authority.certificate_pem,
+            crl=crl,
+        )
+
+    def ask(self, nginx: Nginx, index: int) -> int:
+        context = tls_context(identity=(self.folder / f"leaf-{index}", self.folder / f"key-{index}"))
+        with Http1(nginx.port, context, HOST) as client:
+            return client.get("/", HOST).status
 
     def openssl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -133,3 +176,22 @@ def test_openssl_reads_both_forms(desk: Desk) -> None:
         text = desk.openssl("crl", "-inform", name, "-in", str(file), "-noout", "-text").stdout
         assert f"Serial Number: {serial}" in text
     assert desk.verify(1, "-CRLfile", "list.pem").returncode != 0
+
+
+def test_nginx_follows_the_list_that_it_fetches(desk: Desk) -> None:
+    good, changing = 1, 2
+    desk.issue(good)
+    serial = desk.issue(changing)
+    desk.revoke(number=1)
+    fetched, tag = desk.fetch_if_changed(None)
+    assert fetched is not None
+    with contextlib.closing(desk.gateway(fetched)) as nginx:
+        assert (desk.ask(nginx, good), desk.ask(nginx, changing)) == (200, 200)
+        assert desk.fetch_if_changed(tag) == (None, tag)
+        for number, revoked, status in ((2, [serial], 400), (3, [], 200)):
+            desk.revoke(*revoked, number=number)
+            fetched, tag = desk.fetch_if_changed(tag)
+            assert fetched is not None
+            nginx.reload(fetched)
+            eventually(lambda status=status: desk.ask(nginx, changing) == status, f"nginx answers {status}")
+            assert desk.ask(nginx, good) == 200

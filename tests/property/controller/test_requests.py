@@ -14,6 +14,7 @@ from tests.feature.harness import Lab
 from tests.property.pki.hostile import MUTATIONS, armoured, der_of, mutate
 from tests.property.pki.test_request_properties import ASKED, VALUES
 from tests.support.builders import NAMESPACE, certificate
+from tests.support.depth import TIMES
 from tests.support.requests import key_of, request_pem
 from tests.support.virtual_time import VirtualLoop
 
@@ -63,7 +64,7 @@ async def _run(requests: list[str]) -> list[str]:
     return [status["certificate"] for status in statuses if "certificate" in status]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30 * TIMES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(REQUESTS, min_size=10, max_size=20))
 def test_whatever_is_asked_for_the_operator_goes_on_and_nobody_becomes_a_ca(requests: list[str]) -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.depth import TIMES
 
 from mtls_operator.pki import (
     Authority,
@@ -96,7 +97,11 @@ def test_no_accepted_name_can_begin_an_element_of_a_forwarded_header(
     assert not any(set(name) & set(',;"\\ \r\n') for name in sans.dns_names + sans.uris)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15 * TIMES,
+    deadline=None,  # another program takes its time
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(value=st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn")), min_size=2, max_size=16))
 def test_the_text_of_a_subject_is_that_of_openssl(
     value: str, authority: Authority, now: datetime, tmp_path: Path
