@@ -534,13 +534,18 @@ class Lab:
         server = self.cluster.find(Kind.SECRET, namespace, names.server_secret(host))
         if config is None or server is None:
             return ""
-        sds = b64decode(server["data"][names.SERVER_SDS_KEY]).decode()
+        files = {key: text.encode() for key, text in config.get("data", {}).items()}
+        files |= {key: b64decode(text) for key, text in server.get("data", {}).items()}
         lines = {
-            f"sds.{SERVER_SECRET}": version_of(sds),
-            f"sds.{CLIENT_CA_SECRET}": version_of(config["data"][names.CLIENT_CA_SDS_KEY]),
-            "listener_manager.lds": version_of(config["data"][names.LISTENER_KEY]),
+            f"sds.{SERVER_SECRET}": names.SERVER_SDS_KEY,
+            f"sds.{CLIENT_CA_SECRET}": names.CLIENT_CA_SDS_KEY,
+            "listener_manager.lds": names.LISTENER_KEY,
         }
-        return "".join(f'{name}.version_text: "{version}"\n' for name, version in lines.items())
+        try:
+            versions = {name: version_of(files[key].decode()) for name, key in lines.items()}
+        except (KeyError, ValueError):
+            return ""  # somebody took one away or damaged it: a proxy that starts now has nothing to run
+        return "".join(f'{name}.version_text: "{version}"\n' for name, version in versions.items())
 
     def _wanted(self, proxy: Proxy, resource: str) -> Script | None:
         host = None if resource == names.REVOCATION_FILTER else proxy.pod.host

@@ -278,6 +278,24 @@ async def test_a_users_certificate_that_disappears_stays_in_force(lab: Lab, rest
     assert _conditions(lab)["Deployed"][0] == "True"
 
 
+async def test_an_expired_certificate_whose_secret_disappears_does_not_hold_rules_back_after_a_restart(
+    lab: Lab,
+) -> None:
+    """G2: what is served although it has ended is the last good one as well."""
+    pem, key = _pair(lab, "api.example.com", validity=timedelta(minutes=5))
+    lab.cluster.make(tls_secret("api-tls", pem, key))
+    await _in_force(lab, tls={"secretName": "api-tls"})
+    await lab.stop()
+    lab.skew += timedelta(hours=1)
+    lab.cluster.remove(Kind.SECRET, NAMESPACE, "api-tls")
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "admin", {"spec": {"match": {"paths": ["/other"]}}})
+    await lab.start()
+    await lab.pass_time(seconds=15)
+    assert "/other" in lab.process.discovery.published[Scope(NAMESPACE, "api"), names.RULES_FILTER].text
+    assert _conditions(lab)["ResolvedRefs"] == ("False", "SecretNotFound")
+    assert _conditions(lab)["Deployed"][0] == "True"
+
+
 async def test_a_users_certificate_that_is_missing_from_the_start_programs_nothing(lab: Lab) -> None:
     lab.cluster.make(host(tls={"secretName": "api-tls"}))
     await lab.start()

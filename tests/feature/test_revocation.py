@@ -8,6 +8,7 @@ from tests.support.builders import NAMESPACE, certificate, host, pod
 from tests.support.fake_cluster import Fault
 
 from mtls_operator.api import names
+from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.cluster import Kind, UnavailableError
 from mtls_operator.plan.ledger import Entry
 
@@ -50,6 +51,30 @@ async def test_revoked_is_said_when_every_proxy_has_acknowledged(lab: Lab) -> No
     assert lab.state() == "Revoked"
     assert lab.condition(Kind.CERTIFICATE, "gateway", "Ready")[:2] == ("False", "CertificateRevoked")
     assert "revokedAt" in lab.status(Kind.CERTIFICATE, "gateway")
+
+
+def _through(lab: Lab, manager: str, *, revoked: bool, **spec: object) -> None:
+    """Change the field as a program does, and keep its name as the API server does."""
+    written = {"manager": manager, "operation": "Update", "time": "2026-03-01T12:00:00Z"}
+    fields = [{**written, "fieldsV1": {"f:spec": {"f:revoked": {}}}}]
+    patch = {"metadata": {"managedFields": fields}, "spec": {"revoked": revoked, **spec}}
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", patch)
+
+
+async def test_through_which_program_when_and_why_is_in_the_status_and_in_the_events(lab: Lab) -> None:
+    await _issued(lab)
+    before = lab.now()
+    _through(lab, "kubectl-patch", revoked=True, revocationReason="CertificateHold")
+    await lab.settle()
+    status = lab.status(Kind.CERTIFICATE, "gateway")
+    assert status["revokedThrough"] == "kubectl-patch"
+    assert before.replace(microsecond=0) <= parse_timestamp(str(status["revokedAt"])) <= lab.now()
+    _through(lab, "argocd-controller", revoked=False)
+    await lab.settle()
+    assert {"revokedAt", "revokedThrough"}.isdisjoint(lab.status(Kind.CERTIFICATE, "gateway"))
+    said = {reason: message for _, reason, message in lab.events()}
+    assert said["Revoked"].endswith("It was revoked through kubectl-patch, reason CertificateHold.")
+    assert said["Restored"].endswith("It was restored through argocd-controller.")
 
 
 async def test_without_any_proxy_revoked_is_said_at_once(lab: Lab) -> None:

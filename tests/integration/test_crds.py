@@ -147,6 +147,7 @@ STATUSES: list[tuple[str, dict[str, Any], list[str]]] = [
             "notAfter": MOMENT,
             "renewalTime": MOMENT,
             "revokedAt": MOMENT,
+            "revokedThrough": "kubectl-mtls",
             "previous": [{"serialNumber": "2B", "notAfter": MOMENT}],
             "certificate": "-----BEGIN CERTIFICATE-----",
             "conditions": [CONDITION],

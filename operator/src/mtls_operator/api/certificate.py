@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from mtls_operator.api import limits, names
+from mtls_operator.api.authorship import writer_of
 from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.fields import Fields, fields_of
 from mtls_operator.api.keystore import NO_KEYSTORE, Keystore, parse_keystore
@@ -112,8 +113,8 @@ class ClientCertificate:
     """A ClientCertificate as its author wants it, defaults applied.
 
     ``request`` is a PEM signing request, None where the key is made here: then the certificate is written into a
-    Secret, otherwise into the status alone. ``renew_at`` is when somebody wants it replaced out of turn. ``status`` is
-    what was written last, as it is.
+    Secret, otherwise into the status alone. ``renew_at`` is when somebody wants it replaced out of turn.
+    ``revoked_through`` is the program that wrote ``revoked`` last. ``status`` is what was written last, as it is.
     """
 
     meta: Meta
@@ -131,6 +132,7 @@ class ClientCertificate:
     keystore: Keystore = NO_KEYSTORE
     renewal: Renewal = Renewal()
     revoked: bool = False
+    revoked_through: str = ""
     revocation_reason: RevocationReason = RevocationReason.UNSPECIFIED
     deletion_policy: DeletionPolicy = DeletionPolicy.REVOKE
     renew_at: datetime | None = None
@@ -169,6 +171,7 @@ def parse_certificate(body: Mapping[str, object]) -> ClientCertificate:
         keystore=parse_keystore(spec.child("keystore"), secret_name=secret_name),
         renewal=_renewal(spec.child("renewal"), validity),
         revoked=spec.flag("revoked", default=False),
+        revoked_through=writer_of(body, "revoked"),
         revocation_reason=spec.choice(
             "revocationReason", RevocationReason, default=RevocationReason.UNSPECIFIED
         ),

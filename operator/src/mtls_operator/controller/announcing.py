@@ -16,6 +16,8 @@ _STATES: Final = {
     "Active": ("Restored", "Every proxy accepts the certificate again."),
     "Expired": ("Expired", "The certificate has expired."),
 }
+#: Whoever is active after one of these was restored; without any proxy there is nothing to wait for in between.
+_LEFT: Final = ("PendingReactivation", "PendingRevocation", "Revoked")
 #: What ``Ready`` says of a certificate that is issued, and that somebody has to do something about.
 _TROUBLES: Final = frozenset(
     reason.value
@@ -38,10 +40,21 @@ def announce(recorder: Recorder, certificate: ClientCertificate, status: Mapping
 
 def _announce_state(recorder: Recorder, certificate: ClientCertificate, status: Mapping[str, Any]) -> None:
     before, after = certificate.status.get("state"), status["state"]
-    if before == after or after not in _STATES or (after == "Active" and before != "PendingReactivation"):
+    if before == after or after not in _STATES or (after == "Active" and before not in _LEFT):
         return
     reason, message = _STATES[after]
+    message += _circumstances(certificate, after)
     recorder.record(names.CERTIFICATE_KIND, certificate.meta, reason=reason, message=message)
+
+
+def _circumstances(certificate: ClientCertificate, state: str) -> str:
+    """Return by which program, and why, as far as it is known."""
+    if state == "Expired":
+        return ""
+    through = f" through {certificate.revoked_through}" if certificate.revoked_through else ""
+    if state == "Revoked" and certificate.revoked:
+        return f" It was revoked{through}, reason {certificate.revocation_reason.value}."
+    return f" It was restored{through}." if state == "Active" and through else ""
 
 
 def _announce_refusal(recorder: Recorder, certificate: ClientCertificate, status: Mapping[str, Any]) -> None:

@@ -110,8 +110,12 @@ class ServingCertificates:
         serving = _read(body)
         if serving is None or host.meta.uid not in owners:
             return None
-        now = self.context.now()
-        return None if check_server_pair(serving.certificate_pem, serving.key_pem, (), now=now) else serving
+        problems = check_server_pair(serving.certificate_pem, serving.key_pem, (), now=self.context.now())
+        return (
+            serving
+            if all(_REASONS.get(problem.reason.value) in _STILL_SERVED for problem in problems)
+            else None
+        )
 
     async def _copied(self, host: Host, name: str) -> tuple[Serving | None, tuple[Trouble, ...]]:
         """Read the user's Secret; a certificate that is merely not for all names is served and reported."""

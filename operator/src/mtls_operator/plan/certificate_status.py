@@ -54,6 +54,8 @@ def status_of(view: CertificateView) -> dict[str, Any]:
         ]
     if view.record is not None and view.record.entry is Entry.REVOKED:
         status["revokedAt"] = format_timestamp(view.record.at)
+        if certificate.revoked and certificate.revoked_through:
+            status["revokedThrough"] = certificate.revoked_through
     status["conditions"] = merge_conditions(conditions_of(certificate.status), conditions, now=view.now)
     return status
 
