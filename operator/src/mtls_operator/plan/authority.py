@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 from mtls_operator.api import names
 from mtls_operator.api.secret import Secret
+from mtls_operator.api.timestamp import format_timestamp, parse_timestamp
 from mtls_operator.pki import Authority, PkiError, load_authority
 from mtls_operator.plan.objects import Document, Owner, config_map, metadata, secret, secret_value
 
@@ -55,6 +56,16 @@ class Stored:
     phase: Phase = Phase.ACTIVE
     first_index: int = 0
     rotate: str = ""
+
+    def signs_since(self, *, now: datetime) -> datetime:
+        """Return when it took over from its predecessor; where nothing says so that can be true, when it was made."""
+        made = self.authority.facts.not_before
+        annotations = self.body.get("metadata", {}).get("annotations") or {}
+        try:
+            since = parse_timestamp(str(annotations.get(names.SIGNS_SINCE_ANNOTATION) or ""))
+        except ValueError:
+            return made
+        return since if made <= since <= now else made
 
     @property
     def trusted(self) -> bool:
@@ -200,9 +211,11 @@ def closed(stored: Stored, phase: Phase) -> Document:
     return _replaced(stored, phase=phase)
 
 
-def opened(stored: Stored, *, first_index: int) -> Document:
+def opened(stored: Stored, *, first_index: int, now: datetime) -> Document:
     """Return the Secret of a prepared generation that signs from now on, with indices from the first given."""
-    return _replaced(stored, phase=Phase.ACTIVE, next_index=first_index, first_index=first_index)
+    document = _replaced(stored, phase=Phase.ACTIVE, next_index=first_index, first_index=first_index)
+    document["metadata"]["annotations"][names.SIGNS_SINCE_ANNOTATION] = format_timestamp(now)
+    return document
 
 
 def _replaced(
