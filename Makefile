@@ -9,6 +9,7 @@ PY := $(VENV)/bin/python
 CLUSTER := $(PY) hack/cluster
 PYTEST := $(PY) -m pytest
 SOURCES := operator/src hack tests benchmarks
+DEMO ?= quickstart
 
 .PHONY: help demo demo-down test test-long lint fmt type unit golden property feature integration e2e generate verify lock \
         local-cluster-up local-cluster-down images
@@ -27,8 +28,8 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 
 venv: $(VENV)/.ready ## Set up the virtual environment
 
-demo: $(VENV)/.ready ## Cluster, chart, quickstart, real requests: see who gets in
-	@$(PY) hack/demo run
+demo: $(VENV)/.ready ## Cluster, chart, quickstart, real requests: see who gets in; DEMO=certificates: every way to a certificate
+	@$(PY) hack/demo run '$(DEMO)'
 
 demo-down: $(VENV)/.ready ## Remove what `make demo` made
 	@$(PY) hack/demo down

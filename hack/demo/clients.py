@@ -36,7 +36,7 @@ def foreign() -> Identity:
     """Return a certificate of a CA that nobody here trusts."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Somebody else's CA")])
-    return _leaf(key, name, start=-1, end=30)
+    return leaf("gateway-7", key, name, start=-1, end=30)
 
 
 def expired(authority: Identity) -> Identity:
@@ -44,14 +44,17 @@ def expired(authority: Identity) -> Identity:
     key = serialization.load_pem_private_key(authority.key, None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - the operator's CAs are P-256
     issuer = x509.load_pem_x509_certificate(authority.certificate).subject
-    return _leaf(key, issuer, start=-30, end=-1)
+    return leaf("gateway-7", key, issuer, start=-30, end=-1)
 
 
-def _leaf(ca_key: ec.EllipticCurvePrivateKey, issuer: x509.Name, *, start: int, end: int) -> Identity:
+def leaf(
+    name: str, ca_key: ec.EllipticCurvePrivateKey, issuer: x509.Name, *, start: int, end: int
+) -> Identity:
+    """Return a client's certificate by a CA; its times are days from now."""
     now, key = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1())
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway-7")]))
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())

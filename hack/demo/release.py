@@ -39,6 +39,8 @@ class Shell:
 
     def __init__(self) -> None:
         self.environment = {**os.environ, **_cluster_environment()}
+        # kubectl finds its plugin `kubectl mtls` on the PATH, where `make` has put it: beside this Python.
+        self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{self.environment['PATH']}"
 
     def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
         """Run a command and return what it printed.
@@ -75,8 +77,11 @@ def _cluster_environment() -> dict[str, str]:
     return exports
 
 
-def install(shell: Shell) -> None:
-    """Install or upgrade the chart with the images of this checkout, and wait until it is ready."""
+def install(shell: Shell, *values: str) -> None:
+    """Install or upgrade the chart with the images of this checkout, and wait until it is ready.
+
+    ``values`` stand in the place of the chart's defaults, as Helm's ``--set`` takes them.
+    """
     began = time.monotonic()
     print("Installing the chart ...", flush=True)
     shell.run(
@@ -88,7 +93,7 @@ def install(shell: Shell) -> None:
         f"--namespace={NAMESPACE}",
         "--create-namespace",
         "--take-ownership",
-        f"--set=image.tag=dev,proxy.image.tag=dev,{_same_tag_other_image()}",
+        f"--set={','.join(('image.tag=dev', 'proxy.image.tag=dev', _same_tag_other_image(), *values))}",
         "--wait=legacy",
         "--timeout=180s",
     )

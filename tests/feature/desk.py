@@ -17,6 +17,7 @@ from tests.support.builders import NAMESPACE
 from tests.support.fake_cluster import FakeClient
 from tests.unit.cli.terminal import Ended, run
 
+from mtls_operator.cli import clock
 from mtls_operator.cli.errors import Exit, Refused, Unanswered
 from mtls_operator.cli.main import build_parser
 from mtls_operator.cli.screen import Screen
@@ -49,14 +50,17 @@ class DeskClient(FakeClient):
 
 
 def look(lab: Lab, *words: str, forbidden: tuple[str, ...] = ()) -> Ended:
-    """Run a command that waits for nobody, on a loop of its own: the operator stands still meanwhile."""
+    """Run a command that waits for nobody, on a loop of its own: operator and clock stand still meanwhile."""
     ended: list[Ended] = []
 
     async def connect(**_: object) -> DeskClient:
         return DeskClient(lab.cluster, latency=0, forbidden=frozenset(forbidden))
 
     def work() -> None:
-        with mock.patch("mtls_operator.cli.access.connect", connect):
+        with (
+            mock.patch("mtls_operator.cli.access.connect", connect),
+            mock.patch.object(clock, "utc_now", lab.now),
+        ):
             ended.append(run(*words, "-n", NAMESPACE))
 
     thread = threading.Thread(target=work)
@@ -78,7 +82,7 @@ async def do(lab: Lab, *words: str) -> Ended:
             __import__(f"mtls_operator.cli.{name}")
             one.start().side_effect = lambda _access, work: works.append(work)
         ahead = timedelta(minutes=2)
-        mock.patch("mtls_operator.cli.cert.renew.utc_now").start().return_value = lab.now() + ahead
+        mock.patch.object(clock, "utc_now").start().return_value = lab.now() + ahead
         parsed.run(parsed, screen)
         answer = await works[0](DeskClient(lab.cluster), NAMESPACE)
         if isinstance(answer, str) and answer:

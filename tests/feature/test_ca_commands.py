@@ -155,3 +155,39 @@ async def test_only_a_generation_that_counts_can_be_dropped(lab: Lab, generation
     ended = await do(lab, "ca", "rotate", "--compromised", "--yes", "--generation", generation)
     assert ended.code == 1
     assert f"no generation {generation}" in ended.err
+
+
+async def test_what_keeps_a_retiring_ca_is_named_with_its_end(lab: Lab) -> None:
+    lab.cluster.make(certificate("retained", deletionPolicy="Retain"))
+    lab.cluster.make(certificate("never", renewal={"policy": "Never"}))
+    await _running(lab)
+    lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, "retained")
+    await lab.settle()
+    await do(lab, "ca", "rotate", "--wait")
+    await lab.pass_time(seconds=2 * 3600)
+    lines = look(lab, "ca", "show").out.splitlines()
+    begin = lines.index("generation 1 counts until these have ended or are revoked:") + 1
+    named = [line.strip().partition(",")[0] for line in lines[begin:]]
+    assert sorted(named) == [
+        "ClientCertificate never",
+        "a certificate that ClientCertificate retained left behind",
+        "a former certificate of ClientCertificate gateway",
+    ]
+    kept = {one["clientCertificate"]: one for one in _shown(lab)["generations"][1]["keptBy"]}
+    assert {name: one["held"] for name, one in kept.items()} == {
+        "never": "present",
+        "retained": "left",
+        "gateway": "former",
+    }
+    assert all(kept[name]["notAfter"] in line for name in kept for line in lines[begin:] if name in line)
+    assert _shown(lab)["generations"][0]["keptBy"] == []
+
+
+async def test_of_many_that_keep_a_retiring_ca_those_that_end_last_are_named(lab: Lab) -> None:
+    for number in range(1, 8):
+        spec = {"validity": f"{number * 10}d", "renewal": {"policy": "Never"}}
+        lab.cluster.make(certificate(f"long-{number}", **spec))
+    await _running(lab, validity="1d", renewal={"policy": "Never"})
+    await do(lab, "ca", "rotate", "--wait")
+    *_, first, _, _, _, last, more = look(lab, "ca", "show").out.splitlines()
+    assert (first.split()[1], last.split()[1], more.strip()) == ("long-7,", "long-3,", "and 3 more")

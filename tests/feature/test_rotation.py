@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from base64 import b64decode
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -89,6 +90,27 @@ async def test_certificates_are_issued_anew_within_the_window(lab: Lab) -> None:
     assert is_signed_by(_ca(lab, 2), _leaf(lab))
     assert not lab.is_refused(first)
     assert _ca(lab, 1) in _bundle(lab)
+
+
+async def test_after_a_long_wait_for_a_host_certificates_are_spread_over_the_window_all_the_same(
+    lab: Lab,
+) -> None:
+    lab.settings = replace(lab.settings, reissue_seconds=120)
+    for number in range(10):
+        lab.cluster.make(certificate(f"one-{number}"))
+    await _running(lab)
+    (proxy,) = lab.proxies.values()
+    proxy.fresh = False
+    _rotate(lab)
+    await lab.pass_time(minutes=4)
+    assert _phases(lab) == ["Active", "Prepared"]
+    proxy.fresh = True
+    counts = []
+    for _ in range(3):
+        await lab.pass_time(seconds=50)
+        counts.append(sum(is_signed_by(_ca(lab, 2), _leaf(lab, f"one-{number}")) for number in range(10)))
+    assert 0 < counts[0] < counts[1] < 10
+    assert counts[2] == 10
 
 
 async def test_the_old_ca_is_retired_when_its_last_certificate_has_ended(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,13 +68,22 @@ def test_an_invalid_example_says_which_message_it_expects(path: Path) -> None:
     assert path.read_text().startswith("# error: ")
 
 
-def test_every_quickstart_object_of_ours_is_accepted() -> None:
+@pytest.mark.parametrize("example", ["quickstart", "certificates"])
+def test_every_object_of_ours_that_a_person_is_shown_is_accepted(example: str) -> None:
     ours = [
         document
-        for path in sorted((CRDS.parent / "examples" / "quickstart").glob("*.yaml"))
+        for path in sorted((CRDS.parent / "examples" / example).glob("*.yaml"))
         for document in documents(path)
         if document["kind"] in PARSERS
     ]
     assert {document["kind"] for document in ours} == set(PARSERS)
     for document in ours:
         PARSERS[document["kind"]](document)
+        jsonschema.validate(document, schemas()[document["kind"]])
+
+
+def test_the_device_of_the_examples_is_accepted_with_a_signing_request_behind_it() -> None:
+    text = (CRDS.parent / "examples" / "certificates" / "device-1.yaml.in").read_text()
+    request = "-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n"
+    document = yaml.safe_load(text + textwrap.indent(request, " " * 4))
+    assert parse_certificate(document).request == request

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from base64 import b64encode
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from tests.support.certs import Pair, authority
-
-FOLDER = Path(__file__).resolve().parents[3] / "hack" / "demo"
-MODULES = ("clients", "release", "quickstart")
-
-
-@pytest.fixture
-def demo(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The program, imported the way ``python hack/demo`` does: its folder is on the path."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    spec = importlib.util.spec_from_file_location("demo_main", FOLDER / "__main__.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    for name in MODULES:
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture
@@ -63,20 +43,48 @@ def test_the_foreign_certificate_is_valid_and_only_of_another_ca(clients: Module
         certificate.verify_directly_issued_by(ca.certificate)
 
 
-def _run(demo: ModuleType, monkeypatch: pytest.MonkeyPatch, verb: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["hack/demo", verb])
+def _run(demo: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["hack/demo", *words])
     code: int = demo.main()
     return code
 
 
-def test_it_installs_before_it_plays(demo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps: list[str] = []
+def _without_cluster(demo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    steps: list[tuple[str, ...]] = []
     monkeypatch.setattr(demo, "Shell", lambda: "shell")
-    monkeypatch.setattr(demo, "up", lambda: steps.append("up"))
-    monkeypatch.setattr(demo, "install", lambda _: steps.append("install"))
-    monkeypatch.setattr(demo, "run", lambda _: steps.append("run"))
+    monkeypatch.setattr(demo, "up", lambda: steps.append(("up",)))
+    monkeypatch.setattr(demo, "install", lambda _, *values: steps.append(("install", *values)))
+    for name, (_, values) in dict(demo.DEMOS).items():
+        monkeypatch.setitem(demo.DEMOS, name, (lambda _, name=name: steps.append((name,)), values))
+    return steps
+
+
+def test_it_installs_before_it_plays_the_quickstart(
+    demo: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = _without_cluster(demo, monkeypatch)
     assert _run(demo, monkeypatch, "run") == 0
-    assert steps == ["up", "install", "run"]
+    assert steps == [("up",), ("install",), ("quickstart",)]
+
+
+def test_the_demo_of_certificates_does_not_wait_an_hour(
+    demo: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = _without_cluster(demo, monkeypatch)
+    assert _run(demo, monkeypatch, "run", "certificates") == 0
+    assert steps == [("up",), ("install", "rotation.reissueSeconds=15"), ("certificates",)]
+
+
+@pytest.mark.parametrize("name", ["certificate", "", "down"])
+def test_a_demo_that_does_not_exist_names_those_that_do_and_touches_nothing(
+    demo: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    steps = _without_cluster(demo, monkeypatch)
+    with pytest.raises(SystemExit) as ended:
+        _run(demo, monkeypatch, "run", name)
+    assert ended.value.code == 2
+    assert f"there is no demo {name!r}: DEMO is one of quickstart, certificates" in capsys.readouterr().err
+    assert steps == []
 
 
 def test_an_answer_that_was_not_expected_fails_it(
@@ -85,10 +93,8 @@ def test_an_answer_that_was_not_expected_fails_it(
     def mismatch(_: object) -> None:
         raise demo.MismatchError("expected 403, got 200")
 
-    monkeypatch.setattr(demo, "Shell", lambda: "shell")
-    monkeypatch.setattr(demo, "up", lambda: None)
-    monkeypatch.setattr(demo, "install", lambda _: None)
-    monkeypatch.setattr(demo, "run", mismatch)
+    _without_cluster(demo, monkeypatch)
+    monkeypatch.setitem(demo.DEMOS, "quickstart", (mismatch, ()))
     assert _run(demo, monkeypatch, "run") == 1
     assert "expected 403, got 200" in capsys.readouterr().err
 

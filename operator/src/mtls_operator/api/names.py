@@ -46,6 +46,8 @@ RENEW_ANNOTATION: Final = f"{GROUP}/renew"
 RENEWED_FOR_ANNOTATION: Final = f"{GROUP}/renewed-for"
 #: On the Secret of a managed CA: where it stands (see ``plan.authority.Phase``); missing: it is the active one.
 PHASE_ANNOTATION: Final = f"{GROUP}/phase"
+#: On the Secret of a managed CA that took over from another one: when it began to sign (RFC 3339).
+SIGNS_SINCE_ANNOTATION: Final = f"{GROUP}/signs-since"
 #: On the Secret of a managed CA, set by an administrator: rotate now. ``compromised`` drops this CA at once.
 ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
 ROTATE_COMPROMISED: Final = "compromised"

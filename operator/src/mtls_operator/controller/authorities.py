@@ -311,7 +311,7 @@ class Authorities:
             reserved = max(one.next_index for one in tenant.generations)
             first = max(tenant.mark, reserved, self._given_out(tenant))
             held = tenant.held(stored)
-            await self._replace(tenant, held, opened(held, first_index=first))
+            await self._replace(tenant, held, opened(held, first_index=first, now=self.context.now()))
             tenant.free = range(0)
 
     async def _replace(self, tenant: Tenant, stored: Stored, document: Document) -> None:

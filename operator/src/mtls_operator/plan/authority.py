@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 from mtls_operator.api import names
 from mtls_operator.api.reason import Reason
 from mtls_operator.api.secret import Secret
+from mtls_operator.api.timestamp import format_timestamp, parse_timestamp
 from mtls_operator.pki import Authority, PkiError, load_authority
 from mtls_operator.plan.objects import Document, Owner, config_map, metadata, secret, secret_value
 from mtls_operator.plan.trouble import Trouble
@@ -94,6 +95,16 @@ class Stored:
     rotate: str = ""
     allowance: str = ""
     others: Mapping[str, Secret] = field(default_factory=dict)
+
+    def signs_since(self, *, now: datetime) -> datetime:
+        """Return when it took over from its predecessor; where nothing says so that can be true, when it was made."""
+        made = self.authority.facts.not_before
+        annotations = self.body.get("metadata", {}).get("annotations") or {}
+        try:
+            since = parse_timestamp(str(annotations.get(names.SIGNS_SINCE_ANNOTATION) or ""))
+        except ValueError:
+            return made
+        return since if made <= since <= now else made
 
     @property
     def trusted(self) -> bool:
@@ -259,9 +270,11 @@ def closed(stored: Stored, phase: Phase) -> Document:
     return _replaced(stored, phase=phase)
 
 
-def opened(stored: Stored, *, first_index: int) -> Document:
+def opened(stored: Stored, *, first_index: int, now: datetime) -> Document:
     """Return the Secret of a prepared generation that signs from now on, with indices from the first given."""
-    return _replaced(stored, phase=Phase.ACTIVE, next_index=first_index, first_index=first_index)
+    document = _replaced(stored, phase=Phase.ACTIVE, next_index=first_index, first_index=first_index)
+    document["metadata"]["annotations"][names.SIGNS_SINCE_ANNOTATION] = format_timestamp(now)
+    return document
 
 
 def _replaced(

@@ -87,8 +87,8 @@ def next_replacement(  # noqa: PLR0913 - what a renewal rests on, all by keyword
     at = decision.due or facts.not_after
     due, why = decision.look_again or facts.not_after, "it comes to its end"
     if signed_by is not None and signed_by.generation < active.generation:
-        opened = active.authority.facts.not_before
-        moment = opened + reissue_window * fraction(uid) if signed_by.trusted else now
+        begun = active.signs_since(now=now)
+        moment = begun + reissue_window * fraction(uid) if signed_by.trusted else now
         if moment < due:
             due, why = moment, "a new CA signs"
     if issued_for_digest and issued_for_digest != issued_for(certificate) and (own_key is False or now < due):

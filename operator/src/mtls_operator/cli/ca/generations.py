@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final
 
 from mtls_operator.api import names
 from mtls_operator.api.certificate import CertificateState
 from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.cli.access import is_forbidden
-from mtls_operator.cli.cert.objects import moment_of, state_of, status_of
+from mtls_operator.cli.cert.objects import state_of, status_of
 from mtls_operator.cli.errors import Unanswered
 from mtls_operator.cluster import Body, Cluster, Kind, RejectedError
 from mtls_operator.pki import CertificateFacts, PkiError, read_certificate
@@ -26,12 +27,30 @@ _PEM: Final = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE----
 _ENDED: Final = (CertificateState.REVOKED, CertificateState.EXPIRED)
 
 
+class Held(StrEnum):
+    """How a certificate belongs to an object."""
+
+    PRESENT = "present"
+    FORMER = "former"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A certificate that is neither expired nor revoked, and the ClientCertificate that it is or was of."""
+
+    serial: str
+    end: datetime
+    owner: str
+    held: Held
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
     """One generation, without its key.
 
-    ``generation`` 0 and ``phase`` None: not known here. ``leaves`` are certificates that are neither expired nor
-    revoked. ``name`` is that of its Secret, ``rotate`` what an administrator asked for.
+    ``generation`` 0 and ``phase`` None: not known here. ``leaves``: those that end last come first. ``name`` is
+    that of its Secret, ``rotate`` what an administrator asked for.
     """
 
     facts: CertificateFacts
@@ -40,7 +59,7 @@ class Generation:
     first_index: int = 0
     rotate: str = ""
     name: str = ""
-    leaves: int = 0
+    leaves: tuple[Leaf, ...] = ()
 
     @property
     def due(self) -> datetime | None:
@@ -76,7 +95,7 @@ async def read_view(cluster: Cluster, namespace: str, operator: str, *, now: dat
     for page in pages:
         records += decode(str((page.get("data") or {}).get(RECORDS_KEY, "")))[0]
     leaves = _leaves(kept, latest(records), certificates, now=now)
-    counted = tuple(_with_leaves(one, leaves[one.generation]) for one in reversed(kept))
+    counted = tuple(replace(one, leaves=_ordered(leaves[one.generation])) for one in reversed(kept))
     return View(counted, complete=True)
 
 
@@ -114,33 +133,42 @@ def _generation(body: Body, namespace: str) -> Generation:
     )
 
 
-def _with_leaves(one: Generation, leaves: int) -> Generation:
-    return Generation(one.facts, one.generation, one.phase, one.first_index, one.rotate, one.name, leaves)
-
-
 def _leaves(
     generations: Sequence[Generation],
     ledger: Mapping[str, Record],
     certificates: Iterable[Mapping[str, Any]],
     *,
     now: datetime,
-) -> Counter[int]:
-    """Return how many certificates of each generation count: those of objects, and those that left theirs."""
-    ends = {serial: record.not_after for serial, record in ledger.items()}
+) -> defaultdict[int, list[Leaf]]:
+    """Return the certificates of each generation that count: those of objects, and those that left theirs."""
+    known = {
+        serial: Leaf(serial, record.not_after, record.owner.rpartition("/")[2], Held.LEFT)
+        for serial, record in ledger.items()
+    }
     for body in certificates:
-        status = status_of(body)
-        for held in (status, *(status.get("previous") or ())):
-            serial, end = held.get("serialNumber"), held.get("notAfter")
-            if serial and end:
-                ends[str(serial)] = parse_timestamp(str(end))
-    counting: Counter[int] = Counter()
-    for serial, end in ends.items():
+        known |= {leaf.serial: leaf for leaf in _leaves_of(body)}
+    counting: defaultdict[int, list[Leaf]] = defaultdict(list)
+    for serial, leaf in known.items():
         record = ledger.get(serial)
-        if end > now and not (record is not None and record.entry is Entry.REVOKED):
+        if leaf.end > now and not (record is not None and record.entry is Entry.REVOKED):
             generation = generation_of_serial(serial, generations)
             if generation is not None:
-                counting[generation] += 1
+                counting[generation].append(leaf)
     return counting
+
+
+def _leaves_of(body: Mapping[str, Any]) -> Iterator[Leaf]:
+    """Yield the certificates that an object names, its former ones first."""
+    status, name = status_of(body), str(body["metadata"]["name"])
+    former = ((one, Held.FORMER) for one in status.get("previous") or ())
+    for one, held in (*former, (status, Held.PRESENT)):
+        serial, end = one.get("serialNumber"), one.get("notAfter")
+        if serial and end:
+            yield Leaf(str(serial), parse_timestamp(str(end)), name, held)
+
+
+def _ordered(leaves: Iterable[Leaf]) -> tuple[Leaf, ...]:
+    return tuple(sorted(leaves, key=lambda leaf: (-leaf.end.timestamp(), leaf.owner, leaf.serial)))
 
 
 async def _seen_from_inside(cluster: Cluster, namespace: str, certificates: Iterable[Body]) -> View:
@@ -157,16 +185,16 @@ async def _seen_from_inside(cluster: Cluster, namespace: str, certificates: Iter
         for one in status_of(host).get("clientCAs") or ():
             if one.get("source") == "managed" and one.get("phase") in list(Phase):
                 phases[str(one.get("ski"))] = Phase(one["phase"])
-    leaves = Counter(
-        str((status_of(body).get("issuer") or {}).get("ski"))
-        for body in certificates
-        if moment_of(body, "notAfter") is not None and state_of(body) not in _ENDED
-    )
+    leaves: defaultdict[str, list[Leaf]] = defaultdict(list)
+    for body in certificates:
+        if state_of(body) not in _ENDED:
+            ski = str((status_of(body).get("issuer") or {}).get("ski"))
+            leaves[ski] += [leaf for leaf in _leaves_of(body) if leaf.held is Held.PRESENT]
     found = []
     for pem in pems:
         try:
             facts = read_certificate(pem)
         except PkiError as error:
             raise Unanswered(f"ConfigMap {names.CLIENT_CA_CONFIGMAP}: {error}") from error
-        found.append(Generation(facts, phase=phases.get(facts.ski), leaves=leaves[facts.ski]))
+        found.append(Generation(facts, phase=phases.get(facts.ski), leaves=_ordered(leaves[facts.ski])))
     return View(tuple(found), complete=False)

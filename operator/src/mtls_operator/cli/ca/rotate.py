@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 
 from mtls_operator.api import names
 from mtls_operator.api.timestamp import format_timestamp
+from mtls_operator.cli import clock
 from mtls_operator.cli.access import Access, on_cluster, operator_namespace
 from mtls_operator.cli.ca.generations import Generation, read_kept
 from mtls_operator.cli.ca.progress import missing_to_reissue, missing_to_retire, missing_to_sign
@@ -29,7 +29,7 @@ def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
         old = _chosen(await read_kept(cluster, namespace, operator), parsed.generation, namespace)
         if parsed.compromised and not parsed.yes:
             _confirm(screen, old, namespace)
-        how = names.ROTATE_COMPROMISED if parsed.compromised else format_timestamp(datetime.now(UTC))
+        how = names.ROTATE_COMPROMISED if parsed.compromised else format_timestamp(clock.utc_now())
         await rotate(cluster, operator, old, how, screen)
         goal = parsed.wait_for or ("signs" if parsed.wait else None)
         if goal is not None:

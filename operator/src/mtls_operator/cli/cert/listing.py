@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mtls_operator.api.certificate import CertificateState
+from mtls_operator.cli import clock
 from mtls_operator.cli.access import Access, on_cluster
 from mtls_operator.cli.cert.objects import moment_of, state_of, status_of
 from mtls_operator.cli.errors import Exit
@@ -66,7 +67,7 @@ def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
 
     async def read(cluster: Cluster, namespace: str) -> list[Row]:
         bodies = await cluster.list(Kind.CERTIFICATE, None if everywhere else namespace)
-        return chosen(map(Row.of, bodies), within=within, now=datetime.now(UTC))
+        return chosen(map(Row.of, bodies), within=within, now=clock.utc_now())
 
     rows = on_cluster(Access.of(parsed), read)
     if parsed.output is not Form.TEXT:

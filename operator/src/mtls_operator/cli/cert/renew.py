@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from mtls_operator.api import names
 from mtls_operator.api.timestamp import format_timestamp
+from mtls_operator.cli import clock
 from mtls_operator.cli.access import Access, on_cluster
 from mtls_operator.cli.cert.changes import change, renewal_missing
 from mtls_operator.cli.cert.objects import read_object, status_of
@@ -31,7 +32,7 @@ def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
             raise Refused(
                 f"ClientCertificate {name} was issued for a signing request: only its owner can make a new one"
             )
-        await change(cluster, namespace, name, _wish(body, now=utc_now()))
+        await change(cluster, namespace, name, _wish(body, now=clock.utc_now()))
         if not parsed.wait:
             screen.line(f"ClientCertificate {name} is asked to be renewed")
             return
@@ -42,11 +43,6 @@ def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
 
     on_cluster(Access.of(parsed), renew)
     return Exit.FINE
-
-
-def utc_now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)
 
 
 def _wish(body: Body, *, now: datetime) -> Body:
