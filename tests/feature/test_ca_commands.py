@@ -191,3 +191,23 @@ async def test_of_many_that_keep_a_retiring_ca_those_that_end_last_are_named(lab
     await do(lab, "ca", "rotate", "--wait")
     *_, first, _, _, _, last, more = look(lab, "ca", "show").out.splitlines()
     assert (first.split()[1], last.split()[1], more.strip()) == ("long-7,", "long-3,", "and 3 more")
+
+
+async def test_what_holds_a_rotation_up_is_shown_in_the_words_of_the_host(lab: Lab) -> None:
+    await _running(lab)
+    next(iter(lab.proxies.values())).fresh = False
+    patch = {"metadata": {"annotations": {names.ROTATE_ANNOTATION: "2026-03-01"}}}
+    lab.cluster.edit(Kind.SECRET, SYSTEM, names.authority_secret(NAMESPACE, 1), patch)
+    await lab.pass_time(minutes=1)
+    (line,) = _shown(lab)["waitingFor"]
+    assert line == f"host api: {lab.condition(Kind.HOST, 'api', 'CAConfirmed')[2]}"
+
+
+async def test_a_host_that_cannot_be_read_is_shown_as_what_it_is(lab: Lab) -> None:
+    await _running(lab)
+    lab.cluster.edit(Kind.HOST, NAMESPACE, "api", {"spec": {"hostnames": []}})
+    patch = {"metadata": {"annotations": {names.ROTATE_ANNOTATION: "2026-03-01"}}}
+    lab.cluster.edit(Kind.SECRET, SYSTEM, names.authority_secret(NAMESPACE, 1), patch)
+    await lab.pass_time(minutes=1)
+    (line,) = _shown(lab)["waitingFor"]
+    assert line.startswith("host api: cannot be read")

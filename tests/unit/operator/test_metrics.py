@@ -28,6 +28,7 @@ def test_the_names_are_exactly_these() -> None:
         "mtls_operator_discovery_refusals": "gauge",
         "mtls_operator_issuing_limited": "gauge",
         "mtls_operator_capacity_used_ratio": "gauge",
+        "mtls_operator_rotation_waiting_hosts": "gauge",
     }
 
 

@@ -13,6 +13,7 @@ class ConditionType(StrEnum):
     PROGRAMMED = "Programmed"
     DEPLOYED = "Deployed"
     ENFORCED = "Enforced"
+    CA_CONFIRMED = "CAConfirmed"
     ISSUED = "Issued"
     REVOKED = "Revoked"
     READY = "Ready"

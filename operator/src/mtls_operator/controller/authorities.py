@@ -73,6 +73,8 @@ class Authorities:
     set_back: dict[str, set[str]] = field(default_factory=dict)
     #: By namespace: names of requests to revoke a serial number that were not looked at yet.
     asked: dict[str, set[str]] = field(default_factory=dict)
+    #: By namespace: the hosts that the rotation of its CA waits for.
+    waiting: dict[str, tuple[str, ...]] = field(default_factory=dict)
     #: By reason: how often nothing was issued because of a limit.
     refused: Counter[str] = field(default_factory=Counter)
 

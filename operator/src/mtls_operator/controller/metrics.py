@@ -42,6 +42,11 @@ class Metrics:
             "Which part of its serial numbers or ledger the fullest namespace has used, 0 to 1.",
             registry=self.registry,
         )
+        self.rotations = Gauge(
+            "mtls_operator_rotation_waiting_hosts",
+            "Hosts that rotations of CAs wait for.",
+            registry=self.registry,
+        )
 
     def reconciled(self, topic: str, seconds: float) -> None:
         """Count one run of a key."""

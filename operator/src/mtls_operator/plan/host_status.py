@@ -38,6 +38,7 @@ class HostView:
     """Everything that a host's status rests on.
 
     ``expiring`` says which certificate of the user's own ends soon, ``filling`` that the namespace's list fills up.
+    ``holds_up`` is why the rotation of the CA waits for this host; empty: it has confirmed; None: nothing waits.
     """
 
     host: Host
@@ -56,6 +57,7 @@ class HostView:
     left_out: tuple[str, ...] = ()
     expiring: str = ""
     filling: str = ""
+    holds_up: str | None = None
 
 
 def status_of(view: HostView) -> dict[str, Any]:
@@ -134,7 +136,19 @@ def _conditions(view: HostView) -> list[Condition]:
     if view.rules.never_compiled:
         needed.append(ConditionType.ENFORCED)
     conditions = [accepted, resolved, programmed, deployed, enforced]
+    if view.holds_up is not None:
+        conditions.append(confirmed_condition(condition, view.holds_up))
     return [*conditions, ready(conditions, needed, message="In force on every proxy.")]
+
+
+def confirmed_condition(condition: MakeCondition, holds_up: str) -> Condition:
+    """Return whether the rotation of the namespace's CA waits for a host, and why; only while one is under way."""
+    message = (
+        f"The rotation of the namespace's CA waits for this host: {holds_up}"
+        if holds_up
+        else "Every proxy of this host trusts the new CA."
+    )
+    return condition(ConditionType.CA_CONFIRMED, Reason.CA_ROTATION, message, status=not holds_up)
 
 
 def _resolved(view: HostView, condition: MakeCondition) -> Condition:
