@@ -160,6 +160,7 @@ class HostReconciler:
                 left_out=tenant.readable.parts.left_out if tenant.readable is not None else (),
                 expiring="" if troubles else self.serving.expiring(host),
                 filling=filling(context, tenant),
+                notes=trusted.notes,
                 holds_up=holds_up(context.world, tenant, host, because=held_up),
                 now=context.now(),
             ),

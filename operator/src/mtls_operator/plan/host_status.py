@@ -39,6 +39,7 @@ class HostView:
 
     ``expiring`` says which certificate of the user's own ends soon, ``filling`` that the namespace's list fills up.
     ``holds_up`` is why the rotation of the CA waits for this host; empty: it has confirmed; None: nothing waits.
+    ``notes`` are worth knowing about the CAs of the user's own.
     """
 
     host: Host
@@ -58,6 +59,7 @@ class HostView:
     expiring: str = ""
     filling: str = ""
     holds_up: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def status_of(view: HostView) -> dict[str, Any]:
@@ -189,7 +191,8 @@ def _resolved(view: HostView, condition: MakeCondition) -> Condition:
         return condition(kind, Reason.LIST_IN_PAGES, message, status=True)
     if view.expiring:
         return condition(kind, Reason.SERVING_CERTIFICATE_EXPIRING, view.expiring, status=True)
-    return condition(kind, Reason.RESOLVED, "Everything that the spec names was found.", status=True)
+    found = " ".join(["Everything that the spec names was found.", *view.notes])
+    return condition(kind, Reason.RESOLVED, _shortened(found), status=True)
 
 
 def _shortened(text: str) -> str:
