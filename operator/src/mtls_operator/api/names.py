@@ -53,6 +53,8 @@ ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
 ROTATE_COMPROMISED: Final = "compromised"
 #: On what must be read by later operators, CAs and pages of ledgers: which format it is in; missing: the first.
 FORMAT_ANNOTATION: Final = f"{GROUP}/format"
+#: On the Secret of a managed CA that was retired: since when.
+RETIRED_ANNOTATION: Final = f"{GROUP}/retired-at"
 #: On the Secret of a managed CA: when the namespace's whole allowance of serial numbers is there again.
 ALLOWANCE_ANNOTATION: Final = f"{GROUP}/allowance-spent-until"
 #: On a request to revoke a serial number: why it is not granted.

@@ -304,7 +304,7 @@ class Authorities:
         """Let a generation sign no more; whoever else still takes it for the active one cannot reserve from it."""
         async with tenant.lock:
             held = tenant.held(stored)
-            await self._replace(tenant, held, closed(held, phase))
+            await self._replace(tenant, held, closed(held, phase, now=self.context.now()))
             tenant.free = range(0)
 
     async def open(self, tenant: Tenant, stored: Stored) -> None:

@@ -94,7 +94,7 @@ class Limits:
             return ""
         at, said = self._counted.get(tenant.uid, (_NEVER, ""))
         if not at <= now < at + _COUNTED_FOR:
-            said = no_more_records(tenant.ledger, objects=objects, now=now)
+            said = no_more_records(tenant.ledger, tenant.generations, objects=objects, now=now)
             self._counted[tenant.uid] = (now, said)
         return said
 

@@ -83,7 +83,7 @@ class Stored:
 
     ``next_index`` is the first that is not reserved. ``rotate`` is what an administrator asked for; empty: nothing.
     ``allowance`` is the mark of what its namespace has spent. ``others`` is what else lies in the Secret: a newer
-    operator's, which stays.
+    operator's, which stays. ``retired_at`` is since when its leaves count no more, where that is on record.
     """
 
     authority: Authority
@@ -95,6 +95,7 @@ class Stored:
     rotate: str = ""
     allowance: str = ""
     others: Mapping[str, Secret] = field(default_factory=dict)
+    retired_at: datetime | None = None
 
     def signs_since(self, *, now: datetime) -> datetime:
         """Return when it took over from its predecessor; where nothing says so that can be true, when it was made."""
@@ -235,11 +236,19 @@ def read_stored(body: Mapping[str, Any], generation: int) -> Stored:
         first_index=int(first),
         rotate=str(annotations.get(names.ROTATE_ANNOTATION) or ""),
         allowance=str(annotations.get(names.ALLOWANCE_ANNOTATION) or ""),
+        retired_at=_moment(annotations.get(names.RETIRED_ANNOTATION)),
         others={
             key: Secret(secret_value(body, key) or b"")
             for key in sorted((body.get("data") or {}).keys() - _KEYS)
         },
     )
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return parse_timestamp(str(text or ""))
+    except ValueError:
+        return None
 
 
 def without_data(body: Mapping[str, Any]) -> Document:
@@ -265,9 +274,12 @@ def reserve(stored: Stored, *, block: int = INDEX_BLOCK, allowance: str | None =
     return document
 
 
-def closed(stored: Stored, phase: Phase) -> Document:
+def closed(stored: Stored, phase: Phase, *, now: datetime) -> Document:
     """Return the Secret of a generation that signs no more: whoever still holds it as active cannot reserve."""
-    return _replaced(stored, phase=phase)
+    document = _replaced(stored, phase=phase)
+    if phase is Phase.RETIRED:
+        document["metadata"]["annotations"].setdefault(names.RETIRED_ANNOTATION, format_timestamp(now))
+    return document
 
 
 def opened(stored: Stored, *, first_index: int, now: datetime) -> Document:
