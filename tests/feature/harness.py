@@ -201,7 +201,7 @@ class Process:
     stop_lists: Callable[[], None] = lambda: None
 
     def deliver(self, kind: Kind, event: str, body: Body) -> None:
-        """Do what kopf does with a watch event: the index first, then the handler."""
+        """Do what our handler does with an event of kopf's."""
         if event != "DELETED":
             self.dispatch.observe(kind, body)
         self.dispatch.changed(kind, body, gone=event == "DELETED")
@@ -280,7 +280,7 @@ class Lab:
     async def start(
         self, *, crash_at: int | None = None, crash_after: bool = False, paused: asyncio.Event | None = None
     ) -> Process:
-        """Start the operator with no memory: everything is listed and observed, then everything has changed."""
+        """Start the operator with no memory: everything is listed, then the work begins."""
         client = FakeClient(self.cluster, crash_at=crash_at, crash_after=crash_after, paused=paused)
         loop = asyncio.get_running_loop()
         queue: WorkQueue[Key] = WorkQueue(clock=loop.time, interval_of=interval_of)
@@ -335,9 +335,9 @@ class Lab:
         listed = [
             (kind, body) for kind, labels in WATCHED.items() for body in self.cluster.all(kind, None, labels)
         ]
+        random.Random(len(self.processes)).shuffle(listed)  # the kinds are listed beside each other
         for kind, body in listed:
             dispatch.observe(kind, body)
-        for kind, body in listed:
             dispatch.changed(kind, body, gone=False, listed=True)
         workers.start()
         for proxy in self.proxies.values():

@@ -39,7 +39,7 @@ class Dispatch:
     _rule_specs: dict[tuple[str, str], tuple[str, int, bool]] = field(default_factory=dict)
 
     def observe(self, kind: Kind, body: Mapping[str, Any]) -> None:
-        """Take in an object before anybody is told: called for every object until the first lists are complete."""
+        """Take in an object as it is now, before anything is queued for it."""
         if kind is Kind.POD:
             self._observe_pod(body)
             return

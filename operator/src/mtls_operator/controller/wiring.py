@@ -71,10 +71,8 @@ class Operator:
     served: ServedLists = field(default_factory=ServedLists)
     synced: bool = False
 
-    def first_event(self) -> None:
+    def begin(self) -> None:
         """Start to work: the first lists are complete."""
-        if self.synced:
-            return
         self.synced = True
         self.discovery.open()
         self.workers.start()
