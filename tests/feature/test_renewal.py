@@ -285,6 +285,26 @@ async def test_a_kill_at_any_write_of_a_wished_renewal_renews_once(
     assert lab.serial() == second
 
 
+async def test_a_new_certificate_does_not_wait_for_the_renewals_that_are_due(lab: Lab) -> None:
+    """After an outage of the operator thousands can be due: whoever waits for a first certificate has none to use."""
+    for number in range(40):
+        lab.cluster.make(certificate(f"due-{number}", validity="3h"))
+    await lab.start()
+    await lab.settle()
+    await lab.stop()
+    lab.skew += timedelta(hours=2, minutes=30)
+    lab.cluster.make(certificate("new"))
+    lab.writes()
+    await lab.start()
+    await lab.settle()
+    order = [
+        write.name for write in lab.writes() if write.kind is Kind.SECRET and write.namespace == NAMESPACE
+    ]
+    issued = [name for name in order if name == "new" or name.startswith("due-")]
+    assert len(issued) == 41
+    assert issued.index("new") < 2 * lab.workers
+
+
 async def test_what_others_added_to_the_secret_survives_a_renewal(lab: Lab) -> None:
     await _issued(lab, validity="3h")
     lab.cluster.edit(Kind.SECRET, NAMESPACE, "gateway", {"metadata": {"labels": {"team": "gateways"}}})

@@ -168,3 +168,62 @@ async def test_what_is_only_due_later_does_not_count_as_ready() -> None:
     queue.add("now")
     assert queue.ready_length() == 1
     assert len(queue) == 2
+
+
+async def test_what_is_patient_runs_when_nothing_else_is_due() -> None:
+    queue = _queue()
+    queue.add("renewal", patient=True)
+    queue.add("another renewal", patient=True)
+    queue.add("new")
+    queue.add("new, but late", delay=5)
+    assert [await _take(queue, 10) for _ in range(4)] == [
+        "new",
+        "renewal",
+        "another renewal",
+        "new, but late",
+    ]
+
+
+async def test_what_is_patient_waits_for_its_due_time_too() -> None:
+    queue = _queue()
+    queue.add("renewal", delay=3, patient=True)
+    assert await _take(queue, 2) is None
+    assert await _take(queue, 2) == "renewal"
+
+
+async def test_what_is_asked_for_at_once_is_patient_no_more_and_runs_once() -> None:
+    queue = _queue()
+    queue.add("a", patient=True)
+    queue.add("b", patient=True)
+    queue.add("b")
+    assert [await _take(queue, 1) for _ in range(2)] == ["b", "a"]
+    assert await _take(queue, 1) is None
+
+
+async def test_what_hurries_is_not_put_off_by_patience() -> None:
+    queue = _queue()
+    queue.add("other", patient=True)
+    queue.add("a")
+    queue.add("a", patient=True)
+    assert [await _take(queue, 1) for _ in range(2)] == ["a", "other"]
+
+
+async def test_a_key_that_is_put_off_while_it_runs_comes_after_the_others() -> None:
+    queue = _queue()
+    queue.add("renewal")
+    assert await _take(queue, 1) == "renewal"
+    queue.add("renewal", patient=True)
+    queue.add("new")
+    queue.done("renewal")
+    assert [await _take(queue, 1) for _ in range(2)] == ["new", "renewal"]
+
+
+async def test_a_key_that_is_put_off_and_asked_for_while_it_runs_hurries() -> None:
+    queue = _queue()
+    queue.add("renewal")
+    assert await _take(queue, 1) == "renewal"
+    queue.add("renewal", patient=True)
+    queue.add("renewal")
+    queue.add("other", patient=True)
+    queue.done("renewal")
+    assert [await _take(queue, 1) for _ in range(2)] == ["renewal", "other"]

@@ -51,6 +51,7 @@ class CertificateReconciler:
     issuer: Issuer
     views: Views
     _failures: dict[str, _Failure] = field(default_factory=dict)
+    _put_off: set[tuple[str, str]] = field(default_factory=set)
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """Take the next steps; return in how many seconds to look again by the clock."""
@@ -58,6 +59,7 @@ class CertificateReconciler:
             certificate = self.context.world.certificates.get(namespace, name)
             if certificate is None:
                 self.views.keystores.forget(namespace, name)
+                self._put_off.discard((namespace, name))
                 return None
             tenant = await self.authorities.load(namespace)
             if tenant is None:
@@ -72,25 +74,38 @@ class CertificateReconciler:
             view = self._with_failure(gathered.view)
             step = next_step(view)
             await self._keep_former(view, tenant)
-            if step is Step.REPORT:
-                again = await self._report(view)
-                self._take_off(namespace, name, tenant)
-                return again
-            if step is Step.RECORD:
-                if tenant.obstacle is None:
-                    self.context.queue.add(keys.authority(namespace))
-                await self._report(view)
+            if step in (Step.REPORT, Step.RECORD):
+                return await self._rest(step, view, tenant)
+            if step is Step.RENEW and self._gives_way(certificate):
                 return None
             obstacle = await self._perform(step, view, tenant, gathered)
             if obstacle is not None and step in (Step.RENEW, Step.COMPLETE):
                 until = self.context.now() + RETRY
                 self._failures[certificate.meta.uid] = _Failure(step, obstacle, until)
                 continue
-            if obstacle is not None:
-                return await self._refuse(view, obstacle)
-            if step is Step.RELEASE:
-                return None
+            if obstacle is not None or step is Step.RELEASE:
+                return await self._refuse(view, obstacle) if obstacle is not None else None
         return 1.0
+
+    async def _rest(self, step: Step, view: CertificateView, tenant: Tenant) -> float | None:
+        """Say how it stands; return in how many seconds to look again, None where the ledger has its turn first."""
+        if step is Step.RECORD and tenant.obstacle is None:
+            self.context.queue.add(keys.authority(tenant.namespace))
+        again = await self._report(view)
+        if step is Step.RECORD:
+            return None
+        self._take_off(*view.certificate.meta.key, tenant)
+        return again
+
+    def _gives_way(self, certificate: ClientCertificate) -> bool:
+        """Put a renewal off, once, until nothing else is due: what it replaces still works, who is new has nothing."""
+        key = certificate.meta.key
+        if key in self._put_off:
+            self._put_off.discard(key)
+            return False
+        self._put_off.add(key)
+        self.context.queue.add(keys.certificate(*key), patient=True)
+        return True
 
     def _take_off(self, namespace: str, name: str, tenant: Tenant) -> None:
         """Forget what was issued once the status of the object, as the API server has it, names it."""

@@ -16,6 +16,7 @@ from mtls_operator.api import names
 from mtls_operator.api.secret import Secret
 from mtls_operator.cluster import AlreadyExistsError, Kind
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.prolonging import CA_LIFETIME, is_young, living
 from mtls_operator.pki import (
     AUTHORITY_ENTROPY,
     Authority,
@@ -24,7 +25,6 @@ from mtls_operator.pki import (
     is_issued_by,
     issue_internal_client,
     issue_internal_server,
-    load_authority,
     new_authority,
     random_serial,
     read_certificate,
@@ -33,7 +33,6 @@ from mtls_operator.plan.objects import content_of, metadata, secret, secret_valu
 
 _log = structlog.get_logger(__name__)
 
-_CA_LIFETIME = timedelta(days=3650)
 #: How often the webhook configuration is looked at: without our CA in it no labelled pod can be created.
 LOOK_SECONDS = 30.0
 #: Certificates of webhook and discovery server; renewed at two thirds.
@@ -91,6 +90,8 @@ class Internal:
     async def reconcile(self) -> float:
         """Keep the webhook's certificate fresh and both webhook configurations pointing at our CA."""
         context = self.context
+        if not is_young(context, self.authority):
+            self.authority = (await load(context)).authority
         left = await self._ensure_webhook_certificate()
         for kind in (Kind.MUTATING_WEBHOOK, Kind.VALIDATING_WEBHOOK):
             await self._trust_webhook(kind, context.settings.webhook_configuration)
@@ -160,7 +161,7 @@ async def load(context: Context) -> Internal:
         authority = new_authority(
             "mtls-operator internal",
             now=context.now(),
-            lifetime=_CA_LIFETIME,
+            lifetime=CA_LIFETIME,
             entropy=context.entropy(AUTHORITY_ENTROPY),
         )
         document = secret(
@@ -174,10 +175,7 @@ async def load(context: Context) -> Internal:
         _log.info("internal.created")
         return Internal(context, authority)
     try:
-        authority = load_authority(
-            secret_value(body, names.TLS_CERT_KEY) or b"",
-            Secret(secret_value(body, names.TLS_KEY_KEY) or b""),
-        )
+        authority = await living(context, body)
     except PkiError as error:
         raise PkiError(
             error.reason,

@@ -2,6 +2,9 @@
 
 The semantics are those of Kubernetes' own client-go work queue: a key that is added while it is being worked on runs
 once more afterwards; a key that is added twice runs once. Time comes in as a function, so that tests can turn it.
+
+What can wait is added as ``patient``: it runs when nothing else is due. Thousands of renewals after an outage hold up
+neither a new certificate nor a revocation.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+#: Keys with their due times, in the order of these: those that hurry, and those that are patient.
+Heaps = tuple[list[tuple[float, int, K]], list[tuple[float, int, K]]]
 
 FIRST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 60.0
@@ -33,11 +38,12 @@ class WorkQueue(Generic[K]):
     ) -> None:
         self._clock = clock
         self._interval_of = interval_of
-        self._heap: list[tuple[float, int, K]] = []
+        self._heaps: Heaps[K] = ([], [])
+        self._patient: set[K] = set()
         self._due: dict[K, float] = {}
         self._order = itertools.count()
         self._running: set[K] = set()
-        self._again: dict[K, float] = {}
+        self._again: dict[K, tuple[float, bool]] = {}
         self._last: dict[K, float] = {}
         self._failures: dict[K, int] = {}
         self._changed = asyncio.Event()
@@ -55,41 +61,55 @@ class WorkQueue(Generic[K]):
         now = self._clock()
         return len(self._running) + sum(due <= now for due in self._due.values())
 
-    def add(self, key: K, *, delay: float = 0.0) -> None:
-        """Make a key due after a delay in seconds; an earlier due time wins."""
+    def add(self, key: K, *, delay: float = 0.0, patient: bool = False) -> None:
+        """Make a key due after a delay in seconds; an earlier due time wins, and at once wins over ``patient``."""
         due = self._clock() + delay
         if key in self._running:
-            self._again[key] = min(due, self._again.get(key, due))
+            before = self._again.get(key, (due, patient))
+            self._again[key] = min(due, before[0]), patient and before[1]
             return
         interval = self._interval_of(key)
         if interval and key in self._last:
             due = max(due, self._last[key] + interval)
-        if key in self._due and self._due[key] <= due:
+        hurries = key in self._patient and not patient and not delay
+        if key in self._due and self._due[key] <= due and not hurries:
             return
         self._due[key] = due
-        heapq.heappush(self._heap, (due, next(self._order), key))
+        (self._patient.add if patient else self._patient.discard)(key)
+        heapq.heappush(self._heaps[patient], (due, next(self._order), key))
         self._changed.set()
 
     async def get(self) -> K:
         """Wait for the next due key and mark it as being worked on; call ``done`` or ``failed`` after."""
         while True:
             self._changed.clear()
-            wait = None
-            while self._heap:
-                due, _, key = self._heap[0]
-                if self._due.get(key) != due:
-                    heapq.heappop(self._heap)
-                    continue
-                wait = due - self._clock()
-                if wait > 0:
-                    break
-                heapq.heappop(self._heap)
-                del self._due[key]
-                self._running.add(key)
-                if self._heap:
-                    self._changed.set()
-                return key
-            await self._wait(wait)
+            waits = []
+            for patient in (False, True):
+                wait = self._wait_of(patient=patient)
+                if wait is not None and wait <= 0:
+                    return self._take(patient=patient)
+                if wait is not None:
+                    waits.append(wait)
+            await self._wait(min(waits, default=None))
+
+    def _wait_of(self, *, patient: bool) -> float | None:
+        """Return in how many seconds the first key of a kind is due; None: there is none."""
+        heap = self._heaps[patient]
+        while heap:
+            due, _, key = heap[0]
+            if self._due.get(key) == due and (key in self._patient) is patient:
+                return due - self._clock()
+            heapq.heappop(heap)
+        return None
+
+    def _take(self, *, patient: bool) -> K:
+        _, _, key = heapq.heappop(self._heaps[patient])
+        del self._due[key]
+        self._patient.discard(key)
+        self._running.add(key)
+        if any(self._heaps):
+            self._changed.set()
+        return key
 
     async def _wait(self, seconds: float | None) -> None:
         if seconds is None:
@@ -124,6 +144,7 @@ class WorkQueue(Generic[K]):
             self._last[key] = self._clock()
         again = self._again.pop(key, None)
         if again is not None:
-            self.add(key, delay=max(0.0, again - self._clock()))
+            due, patient = again
+            self.add(key, delay=max(0.0, due - self._clock()), patient=patient)
         if again_in is not None:
             self.add(key, delay=again_in)

@@ -17,6 +17,7 @@ from mtls_operator.api.secret import Secret
 from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.cluster import AlreadyExistsError, Body, Kind
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.prolonging import CA_LIFETIME, is_young, living
 from mtls_operator.pki import (
     AUTHORITY_ENTROPY,
     Authority,
@@ -24,7 +25,6 @@ from mtls_operator.pki import (
     check_server_pair,
     is_issued_by,
     issue_server,
-    load_authority,
     new_authority,
     random_serial,
     read_certificate,
@@ -40,7 +40,6 @@ _log = structlog.get_logger(__name__)
 LIFETIME = timedelta(days=90)
 #: A certificate of the user's own is reported this long before its end: nobody here can renew it.
 WARNING = timedelta(days=14)
-_CA_LIFETIME = timedelta(days=3650)
 
 
 @dataclass(slots=True)
@@ -176,9 +175,10 @@ class ServingCertificates:
 
     async def _authority(self, namespace: str, namespace_uid: str) -> Authority:
         key = (namespace, namespace_uid)
-        if key in self._authorities:
-            return self._authorities[key]
         context = self.context
+        known = self._authorities.get(key)
+        if known is not None and is_young(context, known):
+            return known
         operator_namespace, name = context.settings.operator_namespace, names.serving_ca_secret(namespace)
         body = await context.cluster.get(Kind.SECRET, operator_namespace, name)
         if body is not None and _life_of(body) != namespace_uid:
@@ -186,11 +186,7 @@ class ServingCertificates:
             body = None
         if body is None:
             body = await self._create_authority(operator_namespace, name, namespace, namespace_uid)
-        authority = load_authority(
-            secret_value(body, names.TLS_CERT_KEY) or b"",
-            Secret(secret_value(body, names.TLS_KEY_KEY) or b""),
-        )
-        self._authorities[key] = authority
+        authority = self._authorities[key] = await living(context, body)
         return authority
 
     async def _create_authority(
@@ -200,7 +196,7 @@ class ServingCertificates:
         authority = new_authority(
             f"mtls-operator servers {namespace}"[:64],
             now=context.now(),
-            lifetime=_CA_LIFETIME,
+            lifetime=CA_LIFETIME,
             entropy=context.entropy(AUTHORITY_ENTROPY),
         )
         document = secret(

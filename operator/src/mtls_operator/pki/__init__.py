@@ -8,7 +8,7 @@ or publishes anything.
 from __future__ import annotations
 
 from mtls_operator.pki.alternative_names import SubjectAltNames
-from mtls_operator.pki.authority import Authority, load_authority, new_authority
+from mtls_operator.pki.authority import Authority, load_authority, new_authority, prolonged
 from mtls_operator.pki.bundle import MAX_CERTIFICATES, Bundle, RefusedCa, describe_ca, read_bundle
 from mtls_operator.pki.certificate import CertificateFacts, plain_pem, read_certificate
 from mtls_operator.pki.client import Judged, judge_client
@@ -155,6 +155,7 @@ __all__ = [
     "parse_serial",
     "pkcs12_of",
     "plain_pem",
+    "prolonged",
     "random_serial",
     "read_bundle",
     "read_certificate",

@@ -79,26 +79,47 @@ def new_authority(
     if not common_name:
         raise PkiError(Reason.INVALID_SUBJECT, "a CA needs a common name.")
     key = generate_key(KeySpec())
-    public = key.public_key()
     name = to_name(Subject(common_name=common_name, organizations=(organization,)))
+    begin, end = utc(utc(now) - CLOCK_SKEW), after(utc(now), lifetime)
+    certificate = _self_signed(name, key, begin=begin, end=end, entropy=entropy)
+    return assemble(certificate, key, key_to_pem(key))
+
+
+def prolonged(authority: Authority, *, now: datetime, lifetime: timedelta, entropy: bytes) -> Authority:
+    """Return the same CA, name, key and begin, that ends ``lifetime`` from now: who trusts the one accepts the other.
+
+    Both certificates verify every leaf of the key while they are valid themselves, so that nobody has to change over
+    at one moment. It begins when it always did: a clock that was ahead cannot make a CA that nobody accepts yet. For a
+    CA whose leaves are judged by their chain alone: where the digest of the issuing certificate counts, as for client
+    certificates, this is another CA. Raises `PkiError` as `new_authority` does.
+    """
+    signer = authority.signer
+    begin, end = authority.facts.not_before, after(utc(now), lifetime)
+    certificate = _self_signed(signer.name, signer.key, begin=begin, end=end, entropy=entropy)
+    return assemble(certificate, signer.key, authority.key_pem)
+
+
+def _self_signed(
+    name: x509.Name, key: PrivateKey, *, begin: datetime, end: datetime, entropy: bytes
+) -> x509.Certificate:
+    public = key.public_key()
     identifier = x509.SubjectKeyIdentifier.from_public_key(public)
-    certificate = (
+    return (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(public)
         .serial_number(random_serial(entropy))
-        .not_valid_before(utc(utc(now) - CLOCK_SKEW))
-        .not_valid_after(after(utc(now), lifetime))
+        .not_valid_before(begin)
+        .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(CERTIFICATE_SIGN_ONLY, critical=True)
         .add_extension(identifier, critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
         )
-        .sign(key, hashes.SHA256())
+        .sign(key, _digest(key))
     )
-    return assemble(certificate, key, key_to_pem(key))
 
 
 def load_authority(certificate_pem: bytes | str, key_pem: Secret) -> Authority:
