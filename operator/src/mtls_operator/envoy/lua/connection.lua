@@ -3,8 +3,11 @@
 -- depends on the time, on lists and on rules is judged at every request.
 --
 -- The listener numbers connections, in the filter state "mtls.connection"; a proxy never uses a number again. Without
--- a number nothing is kept. How many connections are remembered is bounded, for clients open them.
+-- a number nothing is kept: all connections without one would be taken for the same. How many are remembered is
+-- bounded, for clients open them.
 local NUMBER = "mtls.connection"
+-- What Envoy writes where it has no number.
+local NONE = { ["-"] = true, ["0"] = true, [""] = true }
 local MOST_KEPT = 8192
 
 -- ask: what is known about a connection, from the information about one of its streams; anything but nil. An error in
@@ -13,7 +16,7 @@ return function(ask)
   local kept, count = {}, 0
   return function(info, state)
     local number = state:get(NUMBER)
-    if number == nil then
+    if number == nil or NONE[number] then
       return ask(info)
     end
     local known = kept[number]
