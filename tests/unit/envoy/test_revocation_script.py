@@ -100,6 +100,29 @@ def test_zero_bytes_at_the_end_do_not_change_the_text(bitmap: bytes, zeros: int)
     assert sextets(bitmap) == sextets(bitmap + b"\0" * zeros)
 
 
+@pytest.mark.parametrize(
+    "number",
+    [
+        "2a",
+        "0a" * 18,
+        "0a" * 20,
+        "80" + "5c" * 14 + "00000003",
+        "ff" * 19,
+        "-0a" + "5c" * 13 + "00000003",
+        "",
+    ],
+    ids=["short", "18 bytes", "20 bytes", "sign bit", "all ones", "negative", "none"],
+)
+def test_nobody_knows_of_a_number_that_the_operator_cannot_have_given_out(number: str) -> None:
+    """A CA that was given to the operator may have issued elsewhere: no list could ever name such a certificate."""
+    assert Script(b"").state(number) == "?"
+
+
+def test_the_digits_of_a_number_may_be_of_either_case() -> None:
+    script = Script(b"\0\x04")
+    assert (script.state(serial(10).upper()), script.state(serial(11).upper())) == ("1", "0")
+
+
 def test_a_certificate_beyond_the_list_is_not_revoked() -> None:
     script = Script(b"\xff")
     assert [script.state(serial(index)) for index in (7, 8, 11, 12, 0xFFFFFFFF)] == ["1", "0", "0", "0", "0"]

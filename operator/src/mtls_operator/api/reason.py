@@ -71,6 +71,8 @@ class Reason(StrEnum):
     CA_MISSING = "CAMissing"
     CA_ROTATION = "CARotation"
     INVALID_CA = "InvalidCA"
+    ISSUING_CA_REFUSED = "IssuingCARefused"
+    ISSUING_CA_REQUIRED = "IssuingCARequired"
     LEDGER_ROLLBACK = "LedgerRollback"
     LEDGER_UNREADABLE = "LedgerUnreadable"
     NEWER_FORMAT = "NewerFormat"

@@ -197,14 +197,16 @@ class KubernetesCluster:
             async for event in events:
                 yield str(event.get("type", ""))
 
-    async def follow(self, kind: Kind, *, labels: str, version: str) -> AsyncIterator[tuple[str, Body]]:
-        """Yield type and object of every change since a version, in all namespaces, until the stream ends.
+    async def follow(
+        self, kind: Kind, *, labels: str, version: str, namespace: str | None = None
+    ) -> AsyncIterator[tuple[str, Body]]:
+        """Yield type and object of every change since a version, in one namespace or all, until the stream ends.
 
         ``BOOKMARK`` tells nothing but a newer version; after ``ERROR`` (the version is too old) a new list is
         needed. An object that loses the label is ``DELETED``.
         """
         query = {"labelSelector": labels, "resourceVersion": version, "allowWatchBookmarks": "true"}
-        async with contextlib.aclosing(self._events(kind.path(None), query)) as events:
+        async with contextlib.aclosing(self._events(kind.path(namespace), query)) as events:
             async for event in events:
                 item = event.get("object")
                 yield str(event.get("type", "")), item if isinstance(item, dict) else {}

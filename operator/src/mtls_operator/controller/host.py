@@ -29,6 +29,7 @@ from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.trust import Trusted, Trusts, targets_of
 from mtls_operator.plan.authority import Phase
+from mtls_operator.plan.given import notice_of
 from mtls_operator.plan.host import Serving, Trust
 from mtls_operator.plan.host_status import HostView
 from mtls_operator.plan.hostrules import BrokenRule, compile_rule, read_last_good, rules_for
@@ -162,6 +163,9 @@ class HostReconciler:
                 filling=filling(context, tenant),
                 notes=trusted.notes,
                 holds_up=holds_up(context.world, tenant, host, because=held_up),
+                notice=notice_of(tenant.generations, tenant.given, now=context.now())
+                if host.client_cas.managed
+                else None,
                 now=context.now(),
             ),
             serving,

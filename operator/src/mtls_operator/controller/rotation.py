@@ -73,11 +73,17 @@ class Rotation:
             if retiring
             else frozenset[int]()
         )
-        return next_step(tenant.generations, confirmations=confirmations, living=living, now=now)
+        return next_step(
+            tenant.generations,
+            confirmations=confirmations,
+            living=living,
+            now=now,
+            given=tenant.given.candidate,
+        )
 
     async def _take(self, tenant: Tenant, step: Step) -> None:
         if step.move is Move.PREPARE:
-            await self.authorities.prepare(tenant)
+            await self.authorities.prepare(tenant, step.given)
         elif step.move is Move.OPEN:
             await self.authorities.open(tenant, step.stored)
         else:
@@ -104,6 +110,9 @@ class Rotation:
         """Wake everything that rests on the CAs, and say on the hosts what happened."""
         namespace, queue, world = tenant.namespace, self.context.queue, self.context.world
         name = names.authority_secret(namespace, step.stored.generation)
+        message = (
+            f"The CA of Secret {step.given} was taken over; {_TAKEN}" if step.given else _MESSAGES[step.move]
+        )
         _log.info("authority.rotation", namespace=namespace, step=step.move.value, authority=name)
         queue.add(keys.authority(namespace))
         for certificate in world.certificates.of(namespace):
@@ -111,7 +120,7 @@ class Rotation:
         for host in world.hosts.of(namespace).values():
             queue.add(keys.host(namespace, host.meta.name))
             self.context.recorder.record(
-                names.HOST_KIND, host.meta, reason=Reason.CA_ROTATION.value, message=_MESSAGES[step.move]
+                names.HOST_KIND, host.meta, reason=Reason.CA_ROTATION.value, message=message
             )
 
     def _note_waiting(self, tenant: Tenant, confirmations: Confirmations) -> None:
@@ -139,7 +148,10 @@ class Rotation:
             return PATIENCE.total_seconds() / 2
         if stored is None or any(one.phase is Phase.RETIRING for one in tenant.generations):
             return LOOK_SECONDS
-        return max(1.0, (rotation_time(stored) - self.context.now()).total_seconds())
+        left = (rotation_time(stored) - self.context.now()).total_seconds()
+        if left <= 0 and stored.given_by:
+            return LOOK_SECONDS  # its successor comes from somebody else
+        return max(1.0, left)
 
 
 def prepared_in(tenant: Tenant) -> Stored | None:
@@ -180,6 +192,7 @@ _WAITS: Final = (
     "The rotation of the CA of this namespace waits for this host, and the old CA goes on signing: see its condition "
     "CAConfirmed."
 )
+_TAKEN: Final = "it signs once every proxy trusts it."
 _MESSAGES: Final = {
     Move.PREPARE: "A new CA was made; it signs once every proxy trusts it.",
     Move.CLOSE: "The old CA signs no more; the new one takes over.",

@@ -40,7 +40,8 @@ local decide = (function(...)
 -- Says for every presented certificate whether it is revoked, in the filter state "mtls.revoked":
 --   "0" not revoked, or not validated and so of no worth anyway
 --   "1" revoked
---   "?" validated, but there is no list of its issuer
+--   "?" validated, but no list speaks of it: there is none of its issuer, or its serial number is not of the form that
+--       we give out, so that somebody else has signed with the key of a CA that was given to us
 -- and behind that a blank and the epoch of the lists, for the access log.
 -- Without a certificate nothing is set. When this script fails nothing is set either: the rules script takes
 -- a presented certificate without an answer for one of unknown state.
@@ -54,6 +55,8 @@ local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 local BEHIND = (" %d"):format(epoch)
 local BITS = 6
 local INDEX_DIGITS = 8
+-- Hexadecimal digits of a serial number with an index; the first of them is below the one whose byte has a sign.
+local SERIAL_DIGITS, SIGNED = 38, string.byte("8")
 
 local byte, floor = string.byte, math.floor
 
@@ -64,8 +67,9 @@ end
 
 local function state_of(ssl)
   local list = lists[ssl:sha256PeerCertificateIssuerDigest()]
-  local index = tonumber(ssl:serialNumberPeerCertificate():sub(-INDEX_DIGITS), 16)
-  if list == nil or index == nil then
+  local serial = ssl:serialNumberPeerCertificate()
+  local index = tonumber(serial:sub(-INDEX_DIGITS), 16)
+  if list == nil or index == nil or #serial ~= SERIAL_DIGITS or byte(serial) >= SIGNED then
     return "?"
   end
   local place = index - list[1]
