@@ -24,6 +24,7 @@ from mtls_operator.api import names
 from mtls_operator.cluster import Body, Kind
 from mtls_operator.controller import internal
 from mtls_operator.controller.authorities import Authorities
+from mtls_operator.controller.clock import Pulse
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.dispatch import Dispatch
 from mtls_operator.controller.handlers import WATCHED
@@ -41,7 +42,7 @@ from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.trust import Trusts
 from mtls_operator.controller.unchecked import Unchecked
-from mtls_operator.controller.wiring import reconcilers
+from mtls_operator.controller.wiring import pulse_of, reconcilers
 from mtls_operator.controller.workers import Workers, interval_of
 from mtls_operator.controller.world import World
 from mtls_operator.envoy import version_of
@@ -198,6 +199,7 @@ class Process:
     feed: Feed
     lists: Feed
     given: Feed
+    pulse: Pulse
     stop_watch: Callable[[], None] = lambda: None
     stop_lists: Callable[[], None] = lambda: None
     stop_given: Callable[[], None] = lambda: None
@@ -246,6 +248,7 @@ class Process:
     async def stop(self) -> None:
         """Die: nothing of this process reaches the cluster any more."""
         self.client.dead = True
+        self.pulse.stop()
         if not self.feed.stopped:
             self.stop_watch()
             self.stop_lists()
@@ -272,6 +275,10 @@ class Lab:
     webhook_is_there: bool = True
     settings: Settings = field(default_factory=Settings)
     ticks: Iterator[int] = field(default_factory=itertools.count)
+    #: Seconds between two looks at the clock: seldom, since a test lets months pass.
+    beat: float = 3600.0
+    #: Told of every script that any process publishes.
+    listeners: list[Callable[[Scope, Script], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.cluster = FakeCluster(now=self.now)
@@ -338,9 +345,11 @@ class Lab:
             workers=workers,
             metrics=metrics,
             feed=Feed(lambda *event: process.deliver(*event), self.delays),  # noqa: PLW0108 - not bound yet
+            pulse=replace(pulse_of(context, dispatch), beat_seconds=self.beat),
             lists=Feed(lambda *event: process.deliver_list(*event), self.delays),  # noqa: PLW0108 - as above
             given=Feed(lambda *event: process.deliver_given(*event), self.delays),  # noqa: PLW0108 - as above
         )
+        process.pulse.start()
         self.process = process
         self.processes.append(process)
         process.stop_watch = self.cluster.watch(WATCHED, process.feed.take)
@@ -482,9 +491,9 @@ class Lab:
 
     def is_refused(self, serial: str, namespace: str = NAMESPACE) -> bool:
         """Say whether the proxies refuse a serial number: by what is pushed, and by the mounted file, which agree."""
-        pushed = _revokes(self.revocation_script(namespace), serial)
+        pushed = revokes(self.revocation_script(namespace), serial)
         data = self.cluster.read(Kind.CONFIG_MAP, namespace, names.REVOCATION_CONFIGMAP)["data"]
-        mounted = _revokes(data[names.REVOCATION_KEY], serial)
+        mounted = revokes(data[names.REVOCATION_KEY], serial)
         assert pushed == mounted, "pushed and mounted list disagree"
         readable = data[names.REVOKED_JSON_KEY]
         assert (serial in readable) == pushed, f"the readable list disagrees: {readable}"
@@ -576,6 +585,8 @@ class Lab:
             asyncio.get_running_loop().call_later(0.001, self.ack, proxy)
 
     def _offered(self, scope: Scope, script: Script) -> None:
+        for listen in self.listeners:
+            listen(scope, script)
         for proxy in self.proxies.values():
             pod = proxy.pod
             if (
@@ -601,7 +612,7 @@ class Lab:
         self.process.dispatch.reported(Report(proxy.pod, resource, kind, version, error, at, refused))
 
 
-def _revokes(script: str, serial: str) -> bool:
+def revokes(script: str, serial: str) -> bool:
     """Say whether a revocation script lists a serial number, reading the text that the Lua code reads."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     index = index_of(parse_serial(serial))

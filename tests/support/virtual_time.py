@@ -43,6 +43,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the virtual time in seconds."""
         return self._jumping.now
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass in which the loop stands still."""
+        self._jumping.now += seconds
+
 
 def factories() -> dict[str, Any]:
     """Return what pytest-asyncio's loop hook wants."""

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.operator.context import Place
 
 from mtls_operator.controller import keys
+from mtls_operator.controller.clock import Pulse
 from mtls_operator.controller.keys import Key, Topic
 from mtls_operator.controller.metrics import Metrics
 from mtls_operator.controller.wiring import STUCK_SECONDS, Operator
@@ -40,8 +41,10 @@ async def operator(place: Place) -> AsyncIterator[Operator]:
         given=ABSENT,  # type: ignore[arg-type]  # not asked
         status_port=ABSENT,  # type: ignore[arg-type]  # not asked
         internal=ABSENT,  # type: ignore[arg-type]  # not asked
+        pulse=Pulse(context.now, on_leap=list, on_pause=list),
     )
     yield made
+    made.pulse.stop()
     await made.workers.stop()
 
 

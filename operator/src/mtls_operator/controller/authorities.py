@@ -152,6 +152,11 @@ class Authorities:
             if gone:
                 tenant.generations = ()
 
+    def doubt(self) -> None:
+        """Read every CA and ledger again before the next use: this process stood still, others may not have."""
+        for tenant in self.tenants.values():
+            tenant.ready, tenant.free, tenant.pages_stale = False, range(0), True
+
     def page_changed(self, namespace: str, name: str, version: str | None) -> bool:
         """Take in that a page was seen at a version (None: deleted); return whether it must be read again."""
         tenant = self.tenants.get(namespace)

@@ -77,6 +77,19 @@ class Dispatch:
         else:
             self._written_changed(body, gone=gone)
 
+    def time_leapt(self) -> None:
+        """Queue everything: what is due by the calendar was reckoned from another time of day."""
+        world, queue = self.context.world, self.context.queue
+        for namespace, certificates in list(world.certificates.by_namespace.items()):
+            for name in certificates:
+                queue.add(keys.certificate(namespace, name))
+        for namespace, hosts in list(world.hosts.by_namespace.items()):
+            for name in hosts:
+                queue.add(keys.host(namespace, name))
+        for namespace in self.authorities.tenants:
+            queue.add(keys.authority(namespace))
+        queue.hurry()
+
     def list_seen(self, body: Mapping[str, Any]) -> None:
         """Take in a named list, and queue what uses it when it holds something else."""
         if self.context.world.observe_list(body):

@@ -133,7 +133,7 @@ def former(
 def known(tenant: Tenant, certificate: ClientCertificate, serial: str, *, now: datetime) -> Record | None:
     """Return the record of a certificate that leaves its object while still valid; None when there is no need."""
     end = _status_end(certificate)
-    if serial in tenant.ledger or not _plausible(serial, tenant) or end is None or end <= now:
+    if serial in tenant.ledger or not _plausible(serial, tenant) or end is None:
         return None
     return Record(
         serial=serial,

@@ -79,6 +79,11 @@ class WorkQueue(Generic[K]):
         heapq.heappush(self._heaps[patient], (due, next(self._order), key))
         self._changed.set()
 
+    def hurry(self) -> None:
+        """Make every key that waits due now: what it waits for may have come meanwhile."""
+        for key in [*self._due, *self._running]:
+            self.add(key)
+
     async def get(self) -> K:
         """Wait for the next due key and mark it as being worked on; call ``done`` or ``failed`` after."""
         while True:

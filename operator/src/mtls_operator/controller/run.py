@@ -157,6 +157,7 @@ async def _stop(
     operator: Operator, health: HealthServer, crls: CrlServer, parts: list[asyncio.Task[None]]
 ) -> None:
     """Stop in the order in which nothing is lost: no new work, Events out, streams closed, connections closed."""
+    operator.pulse.stop()
     await operator.workers.stop()
     await operator.watches.close()
     await operator.passwords.close()

@@ -18,6 +18,7 @@ from mtls_operator.controller import internal
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.authority import AuthorityReconciler
 from mtls_operator.controller.certificate import CertificateReconciler
+from mtls_operator.controller.clock import Pulse
 from mtls_operator.controller.context import Context, utc_now
 from mtls_operator.controller.dispatch import Dispatch
 from mtls_operator.controller.host import HostReconciler
@@ -70,6 +71,7 @@ class Operator:
     passwords: NamedWatches
     status_port: ProxyStatus
     internal: Internal
+    pulse: Pulse
     served: ServedLists = field(default_factory=ServedLists)
     synced: bool = False
 
@@ -78,6 +80,7 @@ class Operator:
         self.synced = True
         self.discovery.open()
         self.workers.start()
+        self.pulse.start()
         _log.info("operator.synced")
 
     def alive(self) -> str:
@@ -181,8 +184,14 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
         passwords=passwords,
         status_port=status_port,
         internal=own,
+        pulse=pulse_of(context, dispatch),
         served=served,
     )
+
+
+def pulse_of(context: Context, dispatch: Dispatch) -> Pulse:
+    """Return what notices that time has jumped."""
+    return Pulse(context.now, on_leap=dispatch.time_leapt, on_pause=dispatch.authorities.doubt)
 
 
 def reconcilers(  # noqa: PLR0913, PLR0917 - everything that they are made of
