@@ -188,6 +188,8 @@ class FakeCluster:
             self._applied[answer["metadata"]["uid"]] = _owned_keys(body)
             return answer
         found = self._existing(place)
+        if body["metadata"].get("resourceVersion") not in (None, found["metadata"]["resourceVersion"]):
+            raise ConflictError(f"{place[2]} has been modified", status=409, reason="Conflict")
         uid = found["metadata"]["uid"]
         former, ours = self._applied.get(uid, {}), _owned_keys(body)
         for section in ("data", "labels"):

@@ -147,6 +147,7 @@ class AuthorityReconciler:
         self._wake(tenant.namespace, {record.owner.partition("/")[2] for record in records})
 
     async def _publish(self, tenant: Tenant) -> None:
+        await self.lists.heed(tenant)
         namespace, now = tenant.namespace, self.context.now()
         observed = self.context.world.written[Kind.CONFIG_MAP].get(namespace, names.REVOCATION_CONFIGMAP)
         seen = [self._epochs.get(namespace, 0)]
@@ -167,6 +168,9 @@ class AuthorityReconciler:
                 now=now,
                 about=tenant.sources,
             )
+        if tenant.publication is not None and not tenant.publication.serials <= publication.serials:
+            # What an operator does not know that was replaced without knowing it must not leave the list.
+            await self.lists.shorten(tenant, publication)
         self._epochs[namespace] = publication.epoch
         self.context.push.publish(
             Scope(namespace, None),

@@ -22,15 +22,17 @@ from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.served import ServedLists
 from mtls_operator.controller.tenant import ReadableState, Tenant
-from mtls_operator.plan.objects import config_map, content_of, differs, metadata
+from mtls_operator.plan.objects import Document, config_map, content_of, differs, metadata
 from mtls_operator.plan.pages import INDEX_KEY, PAGE_ROLE, numbers_in, page_documents, page_number
-from mtls_operator.plan.published import Publication, in_force
-from mtls_operator.plan.readable import Readable, readable
+from mtls_operator.plan.published import Publication, in_force, still_signed_by
+from mtls_operator.plan.readable import Readable, readable, signed_of
 
 _log = structlog.get_logger(__name__)
 
 #: Up to so many revocations the readable parts are made at once, in a few hundredths of a second.
 SHORT: Final = 1000
+#: A signed list of so many revocations is no longer than this.
+_LONGEST: Final = 200_000
 #: What changed while the readable parts were being made is in the next ones, after the least time between two.
 LATER: Final = 1.0
 #: Longest time in seconds that the thread goes on while the event loop has something to do.
@@ -59,6 +61,41 @@ class Lists:
             await self._write_first(tenant)
         if self._is_stale(tenant):
             self.context.queue.add(keys.lists(tenant.namespace))
+
+    async def heed(self, tenant: Tenant) -> None:
+        """Take in what somebody else wrote in the place of the list: what is as good as ours stays as it is.
+
+        Another operator may be at work, for a moment or longer: two that each insisted on a list of their own would
+        write for ever. Nothing is believed: a script counts where it is byte for byte what we would write, a signed
+        list by its signature, where it says the same and has a higher number.
+        """
+        place = (tenant.namespace, names.REVOCATION_CONFIGMAP)
+        shelf = self.context.world.written[Kind.CONFIG_MAP]
+        seen = shelf.get(*place)
+        if (
+            seen is None
+            or tenant.publication is None
+            or tenant.writing.locked()
+            or seen.version <= tenant.heeded
+        ):
+            return
+        tenant.heeded = seen.version
+        if shelf.answers.get(place) == seen.version:
+            return
+        body = await self.context.cluster.get(Kind.CONFIG_MAP, *place)
+        data = {key: str(value) for key, value in ((body or {}).get("data") or {}).items()}
+        tenant.script = data.get(names.REVOCATION_KEY, "")
+        text = data.get(names.CRL_KEY, "")
+        if len(tenant.publication.serials) > SHORT or len(text) > _LONGEST:
+            return
+        numbers = {signed.generation: signed.number for signed in tenant.signed}
+        newer = tuple(
+            signed
+            for signed in signed_of(still_signed_by(text, tenant.generations), tenant.generations)
+            if signed.number > numbers.get(signed.generation, 0)
+        )
+        if newer:
+            tenant.signed, tenant.readable = (*newer, *tenant.signed), None
 
     async def reconcile(self, namespace: str) -> float | None:
         """Make and write the readable parts of a long list, if they are not current."""
@@ -128,14 +165,36 @@ class Lists:
             for name in self.context.world.hosts.of(tenant.namespace):
                 self.context.queue.add(keys.host(tenant.namespace, name))
 
+    async def shorten(self, tenant: Tenant, publication: Publication) -> None:
+        """Write a script that refuses fewer serial numbers than the one before, in the place of what was seen alone.
+
+        Whoever is cut off from the API server, or was and has seen nothing of what happened meanwhile, fails here.
+
+        Raises:
+            ConflictError: the list is not what was seen: somebody else wrote it.
+        """
+        place = (tenant.namespace, names.REVOCATION_CONFIGMAP)
+        async with tenant.writing:
+            document = self._first(tenant, publication)
+            seen = self.context.world.written[Kind.CONFIG_MAP].get(*place)
+            if seen is not None:
+                document["metadata"]["resourceVersion"] = str(seen.version)
+            answer = await self.context.cluster.apply(document)
+            self.context.world.observe(Kind.CONFIG_MAP, answer, answer=True)
+            tenant.script = publication.script
+
+    @staticmethod
+    def _first(tenant: Tenant, publication: Publication) -> Document:
+        return config_map(
+            metadata(tenant.namespace, names.REVOCATION_CONFIGMAP, role="revocation"),
+            {names.REVOCATION_KEY: publication.script, **tenant.kept},
+        )
+
     async def _write_first(self, tenant: Tenant) -> None:
         """Write the first object with the newest script; the caller holds ``writing``: no older one comes after it."""
         if tenant.publication is None:
             return
-        document = config_map(
-            metadata(tenant.namespace, names.REVOCATION_CONFIGMAP, role="revocation"),
-            {names.REVOCATION_KEY: tenant.publication.script, **tenant.kept},
-        )
+        document = self._first(tenant, tenant.publication)
         tenant.script = tenant.publication.script
         observed = self.context.world.written[Kind.CONFIG_MAP].get(
             tenant.namespace, names.REVOCATION_CONFIGMAP

@@ -69,6 +69,8 @@ class Tenant:
     #: Of ``mtls-revocation``: the proxies' script and the other parts, as they were read or written last.
     script: str = ""
     kept: dict[str, str] = field(default_factory=dict)
+    #: The newest version of ``mtls-revocation`` that was looked at, whoever wrote it.
+    heeded: int = 0
     #: The lists for other gateways as our CAs signed them last.
     signed: tuple[Signed, ...] = ()
     publication: Publication | None = None
