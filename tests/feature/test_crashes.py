@@ -2,57 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 from tests.feature.harness import Lab
+from tests.feature.survival import OFTEN, WHEN, survive
 from tests.support.builders import NAMESPACE, certificate, host, pod
-from tests.support.fake_cluster import Crash
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Kind
-
-Act = Callable[[Lab], None]
-_MOST_WRITES = 40
-WHEN = pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-
-
-async def _run(lab: Lab) -> bool:
-    """Let the operator work; return whether it got to the end."""
-    try:
-        await lab.settle()
-    except Crash:
-        await lab.stop()
-        return False
-    return True
-
-
-async def _survive(
-    lab: Lab, prepare: Act, act: Act, check: Callable[[Lab], Awaitable[None] | None], *, after: bool
-) -> None:
-    """Do the same in a fresh namespace for every write at which the operator can die."""
-    for at in range(1, _MOST_WRITES):
-        await lab.start()
-        await lab.settle()
-        lab.cluster.remove_namespace(NAMESPACE)
-        await lab.settle()
-        lab.cluster.make_namespace(NAMESPACE)
-        prepare(lab)
-        await lab.settle()
-        process = lab.process
-        process.client.count, process.client.crash_at, process.client.crash_after = 0, at, after
-        act(lab)
-        finished = await _run(lab)
-        if not finished:
-            await lab.start()
-            await lab.settle()
-        result = check(lab)
-        if result is not None:
-            await result
-        await lab.stop()
-        if finished:
-            return
-    raise AssertionError("the operator never comes to an end")
 
 
 def _nothing(_: Lab) -> None:
@@ -74,16 +30,18 @@ def _issued_once(lab: Lab) -> None:
 
 
 @WHEN
-async def test_issuing(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a parameter of the test
+@OFTEN
+async def test_issuing(lab: Lab, *, after: bool, again: bool) -> None:
     def act(lab: Lab) -> None:
         lab.writes()
         lab.cluster.make(certificate("gateway"))
 
-    await _survive(lab, _nothing, act, _issued_once, after=after)
+    await survive(lab, _nothing, act, _issued_once, after=after, again=again)
 
 
 @WHEN
-async def test_revoking(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a parameter of the test
+@OFTEN
+async def test_revoking(lab: Lab, *, after: bool, again: bool) -> None:
     def act(lab: Lab) -> None:
         lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"revoked": True}})
 
@@ -93,11 +51,12 @@ async def test_revoking(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a para
         assert lab.is_refused(serial)
         assert lab.state() == "Revoked"
 
-    await _survive(lab, _with_certificate, act, check, after=after)
+    await survive(lab, _with_certificate, act, check, after=after, again=again)
 
 
 @WHEN
-async def test_restoring(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a parameter of the test
+@OFTEN
+async def test_restoring(lab: Lab, *, after: bool, again: bool) -> None:
     def prepare(lab: Lab) -> None:
         lab.cluster.make(host())
         lab.cluster.make(certificate("gateway"))
@@ -111,12 +70,13 @@ async def test_restoring(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a par
         lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"revoked": True}})
         lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"revoked": False}})
 
-    await _survive(lab, prepare, act, check, after=after)
+    await survive(lab, prepare, act, check, after=after, again=again)
 
 
 @WHEN
+@OFTEN
 @pytest.mark.parametrize("with_host", [True, False], ids=["with a host", "without any host"])
-async def test_deleting_revokes(lab: Lab, after: bool, with_host: bool) -> None:  # noqa: FBT001 - parameters
+async def test_deleting_revokes(lab: Lab, *, after: bool, again: bool, with_host: bool) -> None:
     serials: list[str] = []
 
     def prepare(lab: Lab) -> None:
@@ -134,7 +94,7 @@ async def test_deleting_revokes(lab: Lab, after: bool, with_host: bool) -> None:
         assert serials[-1] in lab.revoked_in_ledger()
         assert lab.is_refused(serials[-1])
 
-    await _survive(lab, prepare, act, check, after=after)
+    await survive(lab, prepare, act, check, after=after, again=again)
 
 
 def _made(lab: Lab, body: dict[str, object]) -> None:
@@ -142,9 +102,9 @@ def _made(lab: Lab, body: dict[str, object]) -> None:
 
 
 @WHEN
+@OFTEN
 async def test_deleting_with_retain_keeps_the_certificate_valid_and_known(
-    lab: Lab,
-    after: bool,  # noqa: FBT001 - a parameter of the test
+    lab: Lab, *, after: bool, again: bool
 ) -> None:
     serials: list[str] = []
 
@@ -162,11 +122,12 @@ async def test_deleting_with_retain_keeps_the_certificate_valid_and_known(
         assert serials[-1] not in lab.revoked_in_ledger()
         assert not lab.is_refused(serials[-1])
 
-    await _survive(lab, prepare, act, check, after=after)
+    await survive(lab, prepare, act, check, after=after, again=again)
 
 
 @WHEN
-async def test_issuing_again_after_the_secret_was_deleted(lab: Lab, after: bool) -> None:  # noqa: FBT001 - as above
+@OFTEN
+async def test_issuing_again_after_the_secret_was_deleted(lab: Lab, *, after: bool, again: bool) -> None:
     former: list[str] = []
 
     def act(lab: Lab) -> None:
@@ -183,11 +144,14 @@ async def test_issuing_again_after_the_secret_was_deleted(lab: Lab, after: bool)
         assert {former[-1], lab.serial()} <= lab.revoked_in_ledger()
         assert lab.is_refused(former[-1])
 
-    await _survive(lab, _with_certificate, act, check, after=after)
+    await survive(lab, _with_certificate, act, check, after=after, again=again)
 
 
 @WHEN
-async def test_the_first_certificate_of_a_namespace_leaves_one_ca(lab: Lab, after: bool) -> None:  # noqa: FBT001
+@OFTEN
+async def test_the_first_certificate_of_a_namespace_leaves_one_ca(
+    lab: Lab, *, after: bool, again: bool
+) -> None:
     def act(lab: Lab) -> None:
         lab.cluster.make(certificate("gateway"))
 
@@ -201,11 +165,12 @@ async def test_the_first_certificate_of_a_namespace_leaves_one_ca(lab: Lab, afte
         assert len(mine) == 1
         assert lab.state() == "Active"
 
-    await _survive(lab, _nothing, act, check, after=after)
+    await survive(lab, _nothing, act, check, after=after, again=again)
 
 
 @WHEN
-async def test_a_host_with_proxies_comes_up(lab: Lab, after: bool) -> None:  # noqa: FBT001 - a parameter of the test
+@OFTEN
+async def test_a_host_with_proxies_comes_up(lab: Lab, *, after: bool, again: bool) -> None:
     """G7: a process that dies half-way leaves what the next one completes."""
 
     def act(lab: Lab) -> None:
@@ -218,4 +183,4 @@ async def test_a_host_with_proxies_comes_up(lab: Lab, after: bool) -> None:  # n
         await lab.pass_time(seconds=5)
         assert lab.condition(Kind.HOST, "api", "Deployed")[0] == "True"
 
-    await _survive(lab, _nothing, act, check, after=after)
+    await survive(lab, _nothing, act, check, after=after, again=again)
