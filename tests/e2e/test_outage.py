@@ -16,41 +16,20 @@ import pytest
 from tests.support.cluster import (
     OPERATOR_NAMESPACE,
     Api,
-    Body,
     cluster_environment,
     condition,
     eventually,
     is_ready,
-    process_of,
+)
+from tests.support.operator_pod import (
+    end_operator,
+    is_running,
+    kill_operator,
+    operator_pods,
+    scale,
+    stopped_operator,
 )
 from tests.support.tenant import HOSTNAME, Tenant
-
-_OPERATOR = f"/apis/apps/v1/namespaces/{OPERATOR_NAMESPACE}/deployments/mtls-operator"
-
-
-def scale(api: Api, replicas: int) -> None:
-    api.patch(_OPERATOR, {"spec": {"replicas": replicas}})
-
-
-def operator_pods(api: Api) -> list[Body]:
-    labels = "app.kubernetes.io/name=mtls-operator,app.kubernetes.io/component=operator"
-    return api.items(f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods", labelSelector=labels)
-
-
-def is_running(api: Api) -> bool:
-    return bool(api.get(_OPERATOR)["status"].get("readyReplicas"))
-
-
-@contextlib.contextmanager
-def stopped_operator(api: Api) -> Iterator[None]:
-    """Stop the operator for a while."""
-    scale(api, 0)
-    eventually(lambda: not operator_pods(api), within=60, what="the operator is gone")
-    try:
-        yield
-    finally:
-        scale(api, 1)
-        eventually(lambda: is_running(api), within=90, what="the operator is back")
 
 
 def figures(address: str) -> dict[str, float]:
@@ -64,35 +43,6 @@ def listens(address: str, port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((address, port), 0.5):
         return True
     return False
-
-
-def restarts(api: Api) -> int:
-    """Return how often the container of the running operator was started anew; -1 while there is none."""
-    statuses = (pod["status"].get("containerStatuses") or [] for pod in operator_pods(api))
-    return max((status["restartCount"] for each in statuses for status in each), default=-1)
-
-
-def kill_operator(api: Api) -> None:
-    """Kill the operator's process without any warning; the kubelet starts it again.
-
-    From outside its container: in its own process namespace, the first process cannot be killed.
-    """
-    end_operator(api, signal.SIGKILL)
-
-
-def end_operator(api: Api, how: signal.Signals) -> None:
-    """Send the operator's process a signal, and wait until its container was started anew.
-
-    In a pod that has never restarted: the kubelet waits longer before each further restart of a container.
-    """
-    if restarts(api) != 0:
-        for pod in operator_pods(api):
-            api.delete(f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod['metadata']['name']}")
-        eventually(
-            lambda: restarts(api) == 0 and is_running(api), within=90, what="a fresh pod of the operator"
-        )
-    os.kill(process_of("/bin/mtls-operator", "run"), how)
-    eventually(lambda: restarts(api), lambda count: count == 1, within=60, what="the operator is restarted")
 
 
 def test_without_the_operator_restarted_pods_enforce_everything(shop: Tenant) -> None:
