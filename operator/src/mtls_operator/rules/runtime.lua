@@ -166,10 +166,15 @@ local function sorted(list)
   return from
 end
 
--- The values of a map, in the order of its keys.
+-- The values of a map, in the order of its keys. A map that reads its entries when they are asked for has the whole in
+-- its metatable.
 function rt.in_order(map)
   if map == nil then
     return nil
+  end
+  local lazy = getmetatable(map)
+  if lazy ~= nil then
+    map = lazy.whole(map)
   end
   local keys, values = {}, {}
   for key in pairs(map) do

@@ -36,33 +36,73 @@ local function trimmed(text)
   return start and text:sub(start):match("^(.*[^ \t])") or ""
 end
 
+-- The value of a line as the client sent it, without blanks around it, which are no part of it (RFC 9110, 5.5): over
+-- HTTP/2 a client can send some, and the application does not see them. Nil when the line is not the client's.
+local function sent(name, value)
+  if name == FORWARDED_FOR then
+    -- The proxy has appended the peer, so there is always one element more than the client sent.
+    value = value:match("^(.*),[^,]*$")
+  end
+  return value and trimmed(value)
+end
+
 -- Header lines in order of arrival, as the client sent them; the authority is the header "host".
 -- Iteration gives each line by itself. get() would join the values of a repeated header with commas, and a
--- client could then hide a value behind another one. Blanks around a value are no part of it (RFC 9110, 5.5);
--- over HTTP/2 a client can send some, and the application does not see them.
+-- client could then hide a value behind another one.
 local function header_lines(headers, host)
   local names, values = { "host" }, { host }
   for name, value in pairs(headers) do
-    if name == FORWARDED_FOR then
-      -- The proxy has appended the peer, so there is always one element more than the client sent.
-      value = value:match("^(.*),[^,]*$")
-    end
-    if value ~= nil and byte(name, 1) ~= COLON and not OURS[name] then
-      names[#names + 1] = name
-      values[#values + 1] = trimmed(value)
+    if byte(name, 1) ~= COLON and not OURS[name] then
+      value = sent(name, value)
+      if value ~= nil then
+        names[#names + 1] = name
+        values[#values + 1] = value
+      end
     end
   end
   return { names = names, values = values, map = map_of(names, values) }
 end
 
--- The values of one header, as header_lines gives them, without looking at the others. Not for those that this proxy
--- sets or changes.
+-- The values of one header, as header_lines gives them, without looking at the others. The name is not that of one
+-- which this proxy sets, nor "host".
 local function values_of(headers, name)
   local values = {}
   for position = 0, headers:getNumValues(name) - 1 do
-    values[#values + 1] = trimmed(headers:getAtIndex(name, position))
+    values[#values + 1] = sent(name, headers:getAtIndex(name, position))
   end
   return values
+end
+
+-- Names that headers can have (RFC 9110, 5.1), in lower case as everywhere here. Envoy would find "X" for "x", and cut
+-- a name at NUL.
+local NAME = "^[%l%d!#$%%&'*+.^_`|~-]+$"
+-- Keys within a map of headers; no header has such a name.
+local HEADERS, MISSING, WHOLE = 1, 2, 3
+
+-- The map of header_lines, of which only those headers are read that are asked for: a rule about one does not pay for
+-- all. It cannot be iterated; who wants all of it takes whole() of its metatable.
+local by_name = {
+  __index = function(map, name)
+    local missing = rawget(map, MISSING)
+    if missing[name] then
+      return nil
+    end
+    local values = not OURS[name] and name:find(NAME) and values_of(rawget(map, HEADERS), name) or {}
+    if #values == 0 then
+      missing[name] = true
+      return nil
+    end
+    rawset(map, name, values)
+    return values
+  end,
+  whole = function(map)
+    return rawget(map, WHOLE)()
+  end,
+}
+
+-- whole: gives the map of header_lines.
+local function header_map(headers, host, whole)
+  return setmetatable({ [HEADERS] = headers, [MISSING] = {}, [WHOLE] = whole, host = { host } }, by_name)
 end
 
 local function unescaped(text)
@@ -100,4 +140,10 @@ local function cookies(header)
   return map_of(names, values)
 end
 
-return { header_lines = header_lines, values_of = values_of, arguments = arguments, cookies = cookies }
+return {
+  header_lines = header_lines,
+  header_map = header_map,
+  values_of = values_of,
+  arguments = arguments,
+  cookies = cookies,
+}

@@ -208,7 +208,9 @@ local fields = {
     return (ssl_of(request) and "https://" or "http://") .. request.host .. uri(request)
   end,
   ["http.request.headers"] = function(request)
-    return lines(request).map
+    return collections.header_map(request.headers, request.host, function()
+      return lines(request).map
+    end)
   end,
   ["http.request.headers.names"] = function(request)
     return lines(request).names
