@@ -6,7 +6,7 @@ Rules are written in Lua here: the language that users write is tested elsewhere
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -174,15 +174,23 @@ class Lab:
         return rules.script(self.site.placement.rules_file, epoch)
 
     def revocation_text(
-        self, revoked: Sequence[int] = (REVOKED_INDEX,), epoch: int | None = None, *issuers: Pair
+        self,
+        revoked: Iterable[int] = (REVOKED_INDEX,),
+        epoch: int | None = None,
+        *issuers: Pair,
+        first: int = 0,
     ) -> str:
-        """Return a revocation script with the indices revoked under the managed CA (or the given ones)."""
-        bits = bytearray(max([0, *revoked]) // 8 + 1)
-        for index in revoked:
-            bits[index // 8] |= 1 << index % 8
+        """Return a revocation script with the indices revoked under the managed CA (or the given ones).
+
+        ``first`` is where the lists begin.
+        """
+        places = [index - first for index in revoked]
+        bits = bytearray(max([0, *places]) // 8 + 1)
+        for place in places:
+            bits[place // 8] |= 1 << place % 8
         return revocation_script(
             epoch=next_epoch() if epoch is None else epoch,
-            issuers=[IssuerRevocations(ca.digest, bytes(bits)) for ca in issuers or (self.people.ca,)],
+            issuers=[IssuerRevocations(ca.digest, bytes(bits), first) for ca in issuers or (self.people.ca,)],
             mounted=self.site.placement.revocation_file,
         )
 

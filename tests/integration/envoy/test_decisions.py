@@ -10,6 +10,7 @@ from tests.support.certs import authority, leaf
 from tests.support.lab import HOST, NO_GOOD_CERTIFICATE, Lab
 
 from mtls_operator.envoy import IssuerTrust, RuleScript
+from mtls_operator.plan.capacity import INDICES, INDICES_IN_RESERVE
 
 PEOPLE = [None, "good", "revoked", "foreign", "expired", "server-usage"]
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -136,9 +137,22 @@ def test_a_certificate_newer_than_the_list_is_not_revoked(lab: Lab) -> None:
         assert client.get("/admin", HOST).status == 200
 
 
+def test_the_largest_list_that_there_can_be_is_in_force(lab: Lab) -> None:
+    """All numbers that the CAs of a namespace may give out, the reserve included, all of them revoked but the last."""
+    last = INDICES + INDICES_IN_RESERVE - 1
+    lab.push_revocation(lab.revocation_text(range(last)))
+    for index, status in ((0, 403), (last - 1, 403), (last, 200)):
+        lab.people.add("at", leaf(lab.people.ca, "at", index=index))
+        with lab.http1("at") as client:
+            assert client.get("/admin", HOST).status == status
+
+
+@pytest.mark.parametrize("first", [0, 3_000_000, 2**32 - 1_000_100])
 @pytest.mark.parametrize("index", [0, 5, 6, 7, 47, 48, 1_000_003])
-def test_exactly_the_index_of_the_list_is_revoked(lab: Lab, index: int) -> None:
-    lab.push_revocation(lab.revocation_text((index,)))
+def test_exactly_the_index_of_the_list_is_revoked(lab: Lab, index: int, first: int) -> None:
+    """The list of a CA begins at the first index of its own."""
+    index += first
+    lab.push_revocation(lab.revocation_text((index,), first=first))
     for offset, status in ((-1, 200), (0, 403), (1, 200)):
         if index + offset < 0:
             continue
