@@ -5,7 +5,8 @@
 Starts a real Envoy for each variant with the generated configuration, one worker each, in front of an Envoy that
 answers by itself; some at a time, always with the bare proxy among them. Clients send requests over connections that
 stay open. Variants take turns in random order, so that other work on the machine hits all of them; each figure is a
-median of the rounds. The bare proxy has the same configuration without our three filters and without the access log.
+median of the rounds. The bare proxy has the same configuration without our three filters and without the access log;
+the first variants have more and more of it.
 
 CPU time is that of all threads of the proxy's process, in nanoseconds, from the kernel's scheduler.
 """
@@ -29,7 +30,7 @@ from pathlib import Path
 from tests.support.certs import SERVER, authority, leaf
 from tests.support.clients import tls_context
 from tests.support.envoy import Proxy, Site
-from tests.support.lab import HOST, REVOKED_INDEX, People, compiled, default_config
+from tests.support.lab import HOST, REVOKED_INDEX, People, default_config
 from tests.support.load import Http1Load, Http2Load, Load
 
 from mtls_operator.api import names
@@ -44,6 +45,7 @@ from mtls_operator.envoy import (
     rules_script,
     server_sds,
 )
+from mtls_operator.plan.rule_scripts import rule_script
 from mtls_operator.rules import GENERATED_LIMITS, PRODUCT_LIMITS, RUNTIME, Limits, parse, simple_form, to_lua
 
 BARE = "bare proxy"
@@ -51,33 +53,61 @@ PATH = "/orders/4711/lines?limit=50"
 _BODY = json.dumps({"lines": [{"article": f"A-{number}", "pieces": number} for number in range(8)]})
 _EPOCH = 1_764_000_000_000
 _CERTIFICATES_ISSUED = 100_000
-_WITHOUT_LUA = frozenset({names.REVOCATION_FILTER, names.RULES_FILTER, names.GATE_FILTER})
+_OURS = frozenset({names.REVOCATION_FILTER, names.RULES_FILTER, names.GATE_FILTER})
 
-
-#: A script that does nothing but what the gate asks for: no rules script can cost less.
+#: Scripts that do nothing, and nothing but what the gate asks for: no rules script can cost less than the latter.
+_NOTHING = """-- {name} 1
+function envoy_on_request(handle)
+end
+"""
 _ALLOW = """-- mtls-rules 1
 function envoy_on_request(handle)
   handle:streamInfo():filterState():set("mtls.decision", "envoy.string", "allow")
 end
 """
-_NOTHING = """-- mtls-revocation 1
-function envoy_on_request(handle)
-end
-"""
+_NO_REVOCATION = _NOTHING.format(name=names.REVOCATION_FILTER)
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A proxy to measure; ``rules`` None: the bare one; ``only_allow``: scripts that do nothing else."""
+    """A proxy to measure: its rules, and what it has otherwise than a host's proxy.
+
+    ``rules_text`` and ``revocation_text`` take the place of the generated scripts; ``without`` names filters that it
+    does not have; ``logs``: it has the access log and the counters.
+    """
 
     name: str
-    rules: tuple[RuleScript, ...] | None
-    only_allow: bool = False
+    rules: tuple[RuleScript, ...] = ()
+    rules_text: str | None = None
+    revocation_text: str | None = None
+    without: frozenset[str] = frozenset()
+    logs: bool = True
+
+
+def bare() -> Variant:
+    """Return the proxy that all others are compared with."""
+    return Variant(BARE, without=_OURS, logs=False)
+
+
+def parts() -> list[Variant]:
+    """Return proxies that have more and more of what a host's proxy has; the last one lacks only rules."""
+    only_gate = frozenset({names.GATE_FILTER})
+    rules_name = names.RULES_FILTER
+    return [
+        Variant("access log and counters", without=_OURS),
+        Variant(
+            "+ two scripts that do nothing", (), _NOTHING.format(name=rules_name), _NO_REVOCATION, only_gate
+        ),
+        Variant("+ one of them says allow", (), _ALLOW, _NO_REVOCATION, only_gate),
+        Variant("+ the gate", (), _ALLOW, _NO_REVOCATION),
+        Variant("+ the revocation script", (), _ALLOW),
+        Variant("no rule"),
+    ]
 
 
 def rule(text: str, number: int, limits: Limits = PRODUCT_LIMITS) -> RuleScript:
     """Return a Block rule of an expression."""
-    return compiled(f"rule-{number}", to_lua(parse(text, limits=limits)))
+    return rule_script(f"rule-{number}", to_lua(parse(text, limits=limits)), action="block")
 
 
 def simple(number: int) -> RuleScript:
@@ -128,7 +158,7 @@ def most_regexes() -> RuleScript:
 
 def variants(counts: Sequence[int]) -> list[Variant]:
     """Return everything that is measured."""
-    found = [Variant("scripts that only allow", (), only_allow=True), Variant("no rule", ())]
+    found = parts()
     found += [Variant(f"{n} simple rule{'s' * (n > 1)}", tuple(map(simple, range(n)))) for n in counts]
     found += [Variant(f"{n} mixed rules", tuple(map(mixed, range(n)))) for n in counts if n > 1]
     found.append(Variant(f"an expression of {PRODUCT_LIMITS.characters} bytes", (longest(),)))
@@ -149,15 +179,19 @@ class Measured:
             epoch=_EPOCH,
             hostnames=[HOST],
             issuers=[IssuerTrust(people.ca.digest, listed=True)],
-            rules=variant.rules or (),
+            rules=variant.rules,
             reads_certificate=bool(variant.rules),
             forward=["xfcc"],
             runtime=RUNTIME,
             mounted=placement.rules_file,
         )
-        files = host_files(config, client_ca_pem=people.ca.certificate_pem, rules=rules, placement=placement)
-        if variant.rules is None:
-            files[names.LISTENER_KEY] = without_rules(files[names.LISTENER_KEY])
+        files = host_files(
+            config,
+            client_ca_pem=people.ca.certificate_pem,
+            rules=variant.rules_text or rules,
+            placement=placement,
+        )
+        files[names.LISTENER_KEY] = changed(files[names.LISTENER_KEY], variant)
         bitmap = bytearray(_CERTIFICATES_ISSUED // 8)
         bitmap[0] = 1 << REVOKED_INDEX
         revocation = revocation_script(
@@ -165,13 +199,11 @@ class Measured:
             issuers=[IssuerRevocations(people.ca.digest, bytes(bitmap))],
             mounted=placement.revocation_file,
         )
-        if variant.only_allow:
-            files[names.RULES_KEY], revocation = _ALLOW, _NOTHING
         server = leaf(people.ca, HOST, usage=SERVER, dns=(HOST,))
         internal = authority("internal")
         identity = leaf(internal, "proxy")
         self.site.mount("host", files)
-        self.site.mount("revocation", {names.REVOCATION_KEY: revocation})
+        self.site.mount("revocation", {names.REVOCATION_KEY: variant.revocation_text or revocation})
         sds = server_sds(server.certificate_pem, Secret(server.key_pem)).reveal()
         self.site.mount("server", {names.SERVER_SDS_KEY: sds})
         self.site.mount(
@@ -190,13 +222,14 @@ class Measured:
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir())
 
 
-def without_rules(listener: str) -> str:
-    """Return a listener file without our filters and without the access log, and otherwise the same."""
+def changed(listener: str, variant: Variant) -> str:
+    """Return a listener file without what a variant does not have, and otherwise the same."""
     document = json.loads(listener)
     (chain,) = document["resources"][0]["filter_chains"]
-    manager = chain["filters"][0]["typed_config"]
-    manager["http_filters"] = [one for one in manager["http_filters"] if one["name"] not in _WITHOUT_LUA]
-    del manager["access_log"]
+    manager = chain["filters"][-1]["typed_config"]
+    manager["http_filters"] = [one for one in manager["http_filters"] if one["name"] not in variant.without]
+    if not variant.logs:
+        del manager["access_log"]
     return json.dumps(document)
 
 
@@ -248,7 +281,7 @@ def running(root: Path, group: Sequence[Variant], people: People, upstream: int)
         proxies = []
         for number, variant in enumerate(group):
             proxies.append(Measured(root / str(number), variant, people, upstream))
-            stack.enter_context(proxies[-1].proxy)
+            stack.enter_context(contextlib.closing(proxies[-1].proxy))
         for measured in proxies:
             measured.proxy.wait()
         yield proxies
@@ -330,7 +363,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, application(Path(name)) as upstream:
         people = People.create(Path(name, "people"))
         for start in range(0, len(chosen), arguments.at_once):
-            group = [Variant(BARE, None), *chosen[start : start + arguments.at_once]]
+            group = [bare(), *chosen[start : start + arguments.at_once]]
             with running(Path(name, f"group-{start}"), group, people, upstream) as proxies:
                 for person, protocol in itertools.product(("good", None), arguments.protocols):
                     figures = rounds(

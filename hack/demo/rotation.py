@@ -101,8 +101,11 @@ def _reissue(
 def _renew_device(stage: Stage, callers: Mapping[str, Caller]) -> None:
     terminal = stage.terminal
     say("Only its owner can renew device-1. The operator asks for it, and keeps the old CA until then:")
-    ready = '\'{.status.conditions[?(@.type=="Ready")].message}{"\\n"}\''
-    terminal.type(f"kubectl -n {TENANT} get cc device-1 -o jsonpath={ready}")
+    ready = """'{.status.conditions[?(@.type=="Ready")]"""
+    terminal.type(
+        f"kubectl -n {TENANT} wait cc/device-1 --for=jsonpath={ready}.reason}}'=RenewalRequired --timeout=60s"
+    )
+    terminal.type(f"kubectl -n {TENANT} get cc device-1 -o jsonpath={ready}.message}}'")
     say("So the device makes a new key and a new request, uses the new certificate, and the old object goes:")
     stage.make_request("device-1b", "device-1")
     terminal.type(f"kubectl mtls cert issue device-1b -n {TENANT} --csr device-1b.csr --out device-1b.crt")

@@ -52,6 +52,7 @@ class DeskClient(FakeClient):
 def look(lab: Lab, *words: str, forbidden: tuple[str, ...] = ()) -> Ended:
     """Run a command that waits for nobody, on a loop of its own: operator and clock stand still meanwhile."""
     ended: list[Ended] = []
+    now = lab.now()
 
     async def connect(**_: object) -> DeskClient:
         return DeskClient(lab.cluster, latency=0, forbidden=frozenset(forbidden))
@@ -59,7 +60,7 @@ def look(lab: Lab, *words: str, forbidden: tuple[str, ...] = ()) -> Ended:
     def work() -> None:
         with (
             mock.patch("mtls_operator.cli.access.connect", connect),
-            mock.patch.object(clock, "utc_now", lab.now),
+            mock.patch.object(clock, "utc_now", return_value=now),
         ):
             ended.append(run(*words, "-n", NAMESPACE))
 

@@ -197,11 +197,13 @@ class Process:
     metrics: StrictMetrics
     feed: Feed
     lists: Feed
+    given: Feed
     stop_watch: Callable[[], None] = lambda: None
     stop_lists: Callable[[], None] = lambda: None
+    stop_given: Callable[[], None] = lambda: None
 
     def deliver(self, kind: Kind, event: str, body: Body) -> None:
-        """Do what kopf does with a watch event: the index first, then the handler."""
+        """Do what our handler does with an event of kopf's."""
         if event != "DELETED":
             self.dispatch.observe(kind, body)
         self.dispatch.changed(kind, body, gone=event == "DELETED")
@@ -213,6 +215,16 @@ class Process:
         else:
             self.dispatch.list_seen(body)
 
+    def deliver_given(self, _: Kind, event: str, body: Body) -> None:
+        """Do what the watch of issuing CAs does with an event: it looks at the operator's namespace alone."""
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        if namespace != names.OPERATOR_NAMESPACE:
+            return
+        if event == "DELETED":
+            self.dispatch.given_gone(namespace, name)
+        else:
+            self.dispatch.given_seen(body)
+
     @property
     def idle(self) -> bool:
         queue = self.context.queue
@@ -222,6 +234,7 @@ class Process:
             and all(due > soon for due in queue._due.values())
             and self.feed.idle
             and self.lists.idle
+            and self.given.idle
             and not self.dispatch._settling
             and not self.context.recorder._tasks
         )
@@ -236,7 +249,8 @@ class Process:
         if not self.feed.stopped:
             self.stop_watch()
             self.stop_lists()
-        self.feed.stopped = self.lists.stopped = True
+            self.stop_given()
+        self.feed.stopped = self.lists.stopped = self.given.stopped = True
         await self.workers.stop()
         await asyncio.gather(*self.context.recorder._tasks, return_exceptions=True)
 
@@ -280,7 +294,7 @@ class Lab:
     async def start(
         self, *, crash_at: int | None = None, crash_after: bool = False, paused: asyncio.Event | None = None
     ) -> Process:
-        """Start the operator with no memory: everything is listed and observed, then everything has changed."""
+        """Start the operator with no memory: everything is listed, then the work begins."""
         client = FakeClient(self.cluster, crash_at=crash_at, crash_after=crash_after, paused=paused)
         loop = asyncio.get_running_loop()
         queue: WorkQueue[Key] = WorkQueue(clock=loop.time, interval_of=interval_of)
@@ -325,6 +339,7 @@ class Lab:
             metrics=metrics,
             feed=Feed(lambda *event: process.deliver(*event), self.delays),  # noqa: PLW0108 - not bound yet
             lists=Feed(lambda *event: process.deliver_list(*event), self.delays),  # noqa: PLW0108 - as above
+            given=Feed(lambda *event: process.deliver_given(*event), self.delays),  # noqa: PLW0108 - as above
         )
         self.process = process
         self.processes.append(process)
@@ -332,12 +347,15 @@ class Lab:
         for body in self.cluster.all(Kind.CONFIG_MAP, None, names.LIST_LABEL):
             dispatch.list_seen(body)
         process.stop_lists = self.cluster.watch({Kind.CONFIG_MAP: names.LIST_LABEL}, process.lists.take)
+        for body in self.cluster.all(Kind.SECRET, names.OPERATOR_NAMESPACE, names.ISSUING_CA_LABEL):
+            dispatch.given_seen(body)
+        process.stop_given = self.cluster.watch({Kind.SECRET: names.ISSUING_CA_LABEL}, process.given.take)
         listed = [
             (kind, body) for kind, labels in WATCHED.items() for body in self.cluster.all(kind, None, labels)
         ]
+        random.Random(len(self.processes)).shuffle(listed)  # the kinds are listed beside each other
         for kind, body in listed:
             dispatch.observe(kind, body)
-        for kind, body in listed:
             dispatch.changed(kind, body, gone=False, listed=True)
         workers.start()
         for proxy in self.proxies.values():

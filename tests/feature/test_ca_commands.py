@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.feature.desk import answer_on_terminal, do, look
-from tests.feature.harness import Lab
-from tests.support.builders import NAMESPACE, certificate, host, pod, rule
+from tests.feature.harness import START, Lab
+from tests.support.builders import NAMESPACE, certificate, host, pod, rule, tls_secret
+from tests.unit.pki.made import make_ca
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Kind
@@ -191,3 +193,84 @@ async def test_of_many_that_keep_a_retiring_ca_those_that_end_last_are_named(lab
     await do(lab, "ca", "rotate", "--wait")
     *_, first, _, _, _, last, more = look(lab, "ca", "show").out.splitlines()
     assert (first.split()[1], last.split()[1], more.strip()) == ("long-7,", "long-3,", "and 3 more")
+
+
+async def test_what_holds_a_rotation_up_is_shown_in_the_words_of_the_host(lab: Lab) -> None:
+    await _running(lab)
+    next(iter(lab.proxies.values())).fresh = False
+    patch = {"metadata": {"annotations": {names.ROTATE_ANNOTATION: "2026-03-01"}}}
+    lab.cluster.edit(Kind.SECRET, SYSTEM, names.authority_secret(NAMESPACE, 1), patch)
+    await lab.pass_time(minutes=1)
+    (line,) = _shown(lab)["waitingFor"]
+    assert line == f"host api: {lab.condition(Kind.HOST, 'api', 'CAConfirmed')[2]}"
+
+
+async def test_a_host_that_cannot_be_read_is_shown_as_what_it_is(lab: Lab) -> None:
+    await _running(lab)
+    lab.cluster.edit(Kind.HOST, NAMESPACE, "api", {"spec": {"hostnames": []}})
+    patch = {"metadata": {"annotations": {names.ROTATE_ANNOTATION: "2026-03-01"}}}
+    lab.cluster.edit(Kind.SECRET, SYSTEM, names.authority_secret(NAMESPACE, 1), patch)
+    await lab.pass_time(minutes=1)
+    (line,) = _shown(lab)["waitingFor"]
+    assert line.startswith("host api: cannot be read")
+
+
+async def _given(lab: Lab, **spec: Any) -> None:
+    """Run a namespace with a CA that was given to the operator, and is due to be replaced after three hours."""
+    hour = timedelta(hours=1)
+    lab.cluster.make(_own_ca("corp-ca", start=START - hour, end=START + 5 * hour))
+    await _running(lab, **spec)
+
+
+def _own_ca(name: str, **options: Any) -> dict[str, Any]:
+    ca = make_ca(name, **{"start": START - timedelta(days=1), "end": START + timedelta(days=90), **options})
+    body = tls_secret(name, ca.pem, ca.key_pem.reveal(), namespace=SYSTEM)
+    body["metadata"]["labels"] = {names.ISSUING_CA_LABEL: NAMESPACE}
+    return body
+
+
+async def test_where_a_ca_comes_from_is_shown(lab: Lab) -> None:
+    await _running(lab)
+    assert _shown(lab)["generations"][0]["source"] == "operator"
+    lab.cluster.make(_own_ca("corp-ca"))
+    await lab.pass_time(minutes=1)
+    assert [one["source"] for one in _shown(lab)["generations"]] == ["Secret corp-ca", "operator"]
+    assert "Secret corp-ca" in look(lab, "ca", "show").out
+    assert {one["source"] for one in _shown(lab, forbidden=(SYSTEM,))["generations"]} == {None}
+
+
+async def test_what_is_wrong_with_a_ca_that_was_given_is_shown(lab: Lab) -> None:
+    await _running(lab)
+    lab.cluster.make(_own_ca("corp-ca", basic=None))
+    await lab.settle()
+    (line,) = _shown(lab)["attention"]
+    assert "CA:TRUE" in line
+    assert line in look(lab, "ca", "show").out
+
+
+async def test_the_next_one_is_asked_for_when_it_is_due(lab: Lab) -> None:
+    await _given(lab)
+    assert _shown(lab)["attention"] == []
+    await lab.pass_time(hours=4)
+    (line,) = _shown(lab)["attention"]
+    assert names.ISSUING_CA_LABEL in line
+
+
+async def test_after_a_ca_that_was_given_a_rotation_needs_the_next_one_or_a_word(lab: Lab) -> None:
+    await _given(lab)
+    ended = await do(lab, "ca", "rotate")
+    assert ended.code == 1
+    assert names.ISSUING_CA_LABEL in ended.err
+    assert _annotation(lab) is None
+    ended = await do(lab, "ca", "rotate", "--made-by-operator", "--wait")
+    assert ended.code == 0, ended.err
+    assert [one["source"] for one in _shown(lab)["generations"]] == ["operator", "Secret corp-ca"]
+
+
+async def test_who_drops_a_compromised_one_is_told_that_the_operator_makes_the_next(lab: Lab) -> None:
+    await _given(lab)
+    with answer_on_terminal("yes"):
+        ended = await do(lab, "ca", "rotate", "--compromised", "--wait-for", "retired")
+    assert ended.code == 0, ended.err
+    assert "the operator makes the next one itself" in ended.err
+    assert [one["source"] for one in _shown(lab)["generations"]] == ["operator", "Secret corp-ca"]

@@ -245,3 +245,22 @@ async def test_what_is_measured_names_no_namespace(lab: Lab) -> None:
     assert "mtls_operator_capacity_used_ratio 0.5" in text
     assert 'mtls_operator_issuing_limited{reason="RateLimited"} 0.0' in text
     assert NAMESPACE not in text
+
+
+async def test_a_ca_that_is_dropped_makes_room_in_the_ledger_too(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capacity, "RECORDS", 3)
+    await lab.start()
+    for number in range(2):
+        await _issued(lab, f"client-{number}", validity="3650d")
+        lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, f"client-{number}")
+        await lab.settle()
+    await _issued(lab, "gateway")
+    assert _issued_condition(lab, "gateway") == ("False", "CapacityReached")
+    ca = names.authority_secret(NAMESPACE, 1)
+    _annotate(lab, Kind.SECRET, names.OPERATOR_NAMESPACE, ca, rotate="compromised")
+    await lab.pass_time(minutes=3)
+    assert lab.state() == "Active"
+    await lab.pass_time(days=32)
+    assert lab.ledger() == {}, "what it signed counts no more, a month later it is forgotten"

@@ -399,3 +399,22 @@ async def test_forty_thousand_revoked_certificates_of_a_partner_fit(lab: Lab) ->
     assert sum(len(text) for text in config.values()) < 500_000
     assert condition(lab, "Programmed")["status"] == "True"
     assert pack_serials(["9C40"]) in script(lab)
+
+
+async def test_cas_with_one_name_and_different_keys_are_named_although_both_count(lab: Lab) -> None:
+    """Who reads names takes one for the other."""
+    one, other = partner(lab), partner(lab)
+    await in_force(lab, TRUSTED, ca_crt=pem_of(one) + pem_of(other))
+    assert trusts(lab, one)
+    assert trusts(lab, other)
+    resolved = condition(lab, "ResolvedRefs")
+    assert resolved["status"] == "True"
+    assert (
+        "different keys: certificate 1 of ConfigMap partner-ca, key ca.crt, certificate 2"
+        in resolved["message"]
+    )
+
+
+async def test_nothing_is_said_of_cas_with_names_of_their_own(lab: Lab) -> None:
+    await in_force(lab, TRUSTED, ca_crt=pem_of(partner(lab)) + pem_of(partner(lab, "Another CA")))
+    assert condition(lab, "ResolvedRefs")["message"] == "Everything that the spec names was found."

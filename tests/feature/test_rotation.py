@@ -15,6 +15,7 @@ from tests.support.fake_cluster import Crash
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Kind
+from mtls_operator.controller.limits import observe_limits
 from mtls_operator.pki import is_signed_by
 
 
@@ -255,3 +256,70 @@ async def test_a_kill_at_any_write_of_a_rotation_goes_on_where_it_stopped(
     assert len(revoked & first) == 1
     assert len(revoked & second) == 1
     assert all(lab.is_refused(serial) for serial in revoked)
+
+
+async def _held_up(lab: Lab) -> None:
+    await _running(lab)
+    next(iter(lab.proxies.values())).fresh = False
+    _rotate(lab)
+    await lab.pass_time(minutes=1)
+    assert _phases(lab) == ["Active", "Prepared"]
+
+
+async def test_a_host_that_holds_a_rotation_up_says_so_and_why(lab: Lab) -> None:
+    await _held_up(lab)
+    status, reason, message = lab.condition(Kind.HOST, "api", "CAConfirmed")
+    assert (status, reason) == ("False", "CARotation")
+    assert lab.condition(Kind.HOST, "api", "Deployed")[2] in message
+
+
+async def test_it_is_said_once_in_an_event_after_some_minutes(lab: Lab) -> None:
+    await _held_up(lab)
+    warning = ("Warning", "CARotation")
+    assert warning not in [event[:2] for event in lab.events()], "files take up to two minutes"
+    await lab.pass_time(minutes=30)
+    assert [event[:2] for event in lab.events()].count(warning) == 1
+
+
+async def test_a_rotation_that_waits_writes_nothing(lab: Lab) -> None:
+    """G6."""
+    await _held_up(lab)
+    await lab.pass_time(minutes=6)
+    lab.writes()
+    await lab.pass_time(hours=1)
+    assert lab.writes() == []
+
+
+async def test_a_host_that_has_confirmed_says_so_while_another_one_is_waited_for(lab: Lab) -> None:
+    lab.cluster.make(host("web", hostnames=["web.example.com"]))
+    await _held_up(lab)
+    assert lab.condition(Kind.HOST, "web", "CAConfirmed")[0] == "True"
+    assert lab.process.authorities.waiting[NAMESPACE] == (f"{NAMESPACE}/api",)
+
+
+async def test_nothing_is_said_of_it_when_no_rotation_waits(lab: Lab) -> None:
+    await _held_up(lab)
+    next(iter(lab.proxies.values())).fresh = True
+    await lab.pass_time(minutes=6)
+    assert _phases(lab) == ["Retiring", "Active"]
+    kinds = {condition["type"] for condition in lab.status(Kind.HOST, "api")["conditions"]}
+    assert "CAConfirmed" not in kinds
+    assert lab.process.authorities.waiting[NAMESPACE] == ()
+
+
+async def test_a_host_that_cannot_be_read_says_that_it_holds_the_rotation_up(lab: Lab) -> None:
+    await _running(lab)
+    lab.cluster.edit(Kind.HOST, NAMESPACE, "api", {"spec": {"hostnames": []}})
+    await lab.settle()
+    _rotate(lab)
+    await lab.pass_time(minutes=10)
+    assert _phases(lab) == ["Active", "Prepared"]
+    status, _, message = lab.condition(Kind.HOST, "api", "CAConfirmed")
+    assert status == "False"
+    assert "cannot be read" in message
+
+
+async def test_hosts_that_hold_rotations_up_are_counted(lab: Lab) -> None:
+    await _held_up(lab)
+    observe_limits(lab.process.metrics, lab.process.context.world, lab.process.authorities)
+    assert "mtls_operator_rotation_waiting_hosts 1.0" in lab.process.metrics.text().decode()

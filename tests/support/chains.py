@@ -60,6 +60,7 @@ class Difference(Enum):
     COMMON_NAME = ("Common names like host names", Leaning.STRICTER)
     ADDRESSES = ("Name constraints on addresses", Leaning.STRICTER)
     CLIENT_KEYS = ("Kinds of client keys", Leaning.STRICTER)
+    SERIALS = ("Serial numbers are of one form", Leaning.STRICTER)
     LIMITS = ("Limits against overload", Leaning.STRICTER)
     HELD = ("Rules for authorities that it enforces", Leaning.STRICTER)
     MIDDLE_REVOKED = ("Revoked authorities", Leaning.LOOSER)

@@ -167,7 +167,7 @@ def test_envoy_validates_the_golden_files_with_the_scripts_as_static_filters(
     static = json.loads(mounted.files[f"host/{names.BOOTSTRAP_KEY}"])
     (listener,) = json.loads(mounted.files[f"host/{names.LISTENER_KEY}"])["resources"]
     del listener["@type"], static["dynamic_resources"]
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    manager = listener["filter_chains"][0]["filters"][-1]["typed_config"]
     scripts = {
         names.RULES_FILTER: mounted.files[f"host/{names.RULES_KEY}"],
         names.REVOCATION_FILTER: mounted.files[f"revocation/{names.REVOCATION_KEY}"],

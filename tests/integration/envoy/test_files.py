@@ -151,7 +151,7 @@ def test_a_broken_listener_file_leaves_the_last_good_one_and_its_version(lonely_
     good = read_folder(lab.site.root / "host")[LISTENER_KEY]
     document = json.loads(good)
     document["version_info"] = "broken"
-    document["resources"][0]["filter_chains"][0]["filters"][0]["name"] = ""
+    document["resources"][0]["filter_chains"][0]["filters"][-1]["name"] = ""
     lab.site.change("host", {LISTENER_KEY: json.dumps(document)})
     eventually(lambda: lab.proxy.stats().rejected > before.rejected, "the update is refused")
     assert lab.proxy.stats().listener == before.listener

@@ -32,6 +32,7 @@ class ApiServer:
 
     answers: list[tuple[int, Any]] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str], Any, str]] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
     busy: int = 0
     busiest: int = 0
     slowly: bool = False
@@ -42,6 +43,7 @@ class ApiServer:
         text = await request.text()
         if self.slowly:
             await asyncio.sleep(0.01)
+        self.accepted.append(request.headers.get("Accept", ""))
         self.requests.append(
             (
                 request.method,
@@ -90,6 +92,31 @@ async def test_a_list_is_read_to_its_last_page(cluster: KubernetesCluster, api: 
     assert {(body["apiVersion"], body["kind"]) for body in found} == {("v1", "Secret")}
     assert [query.get("continue") for _, _, query, _, _ in api.requests] == [None, "more"]
     assert {query["labelSelector"] for _, _, query, _, _ in api.requests} == {"a=b"}
+
+
+async def test_names_are_listed_without_what_is_in_the_objects(
+    cluster: KubernetesCluster, api: ApiServer
+) -> None:
+    item = {"metadata": {"namespace": "shop", "name": "s"}}
+    api.answers = [
+        (200, {"items": [item], "metadata": {"continue": "more"}}),
+        (200, {"items": [{"metadata": {"name": "shop"}}], "metadata": {}}),
+    ]
+    assert await cluster.names(Kind.SECRET, labels="a=b") == {("shop", "s"), ("", "shop")}
+    assert [query for _, _, query, *_ in api.requests] == [
+        {"limit": "500", "labelSelector": "a=b"},
+        {"limit": "500", "labelSelector": "a=b", "continue": "more"},
+    ]
+    assert all("PartialObjectMetadataList" in accept for accept in api.accepted)
+
+
+async def test_names_of_an_answer_that_is_no_list_are_no_names(
+    cluster: KubernetesCluster, api: ApiServer
+) -> None:
+    """Read as an empty list, it would let work begin on half a world."""
+    api.answers = [(200, {"kind": "Status"})]
+    with pytest.raises(UnavailableError, match="is no list"):
+        await cluster.names(Kind.SECRET)
 
 
 async def test_a_page_that_fails_fails_the_list(cluster: KubernetesCluster, api: ApiServer) -> None:

@@ -31,7 +31,7 @@ def chain(config: ProxyConfig = CONFIG) -> dict[str, Any]:
 
 
 def manager(config: ProxyConfig = CONFIG) -> dict[str, Any]:
-    return dict(chain(config)["filters"][0]["typed_config"])
+    return dict(chain(config)["filters"][-1]["typed_config"])
 
 
 def test_tls_asks_for_a_certificate_and_never_resumes() -> None:
@@ -39,6 +39,14 @@ def test_tls_asks_for_a_certificate_and_never_resumes() -> None:
     assert tls["require_client_certificate"] is False
     assert tls["disable_stateless_session_resumption"] is True
     assert tls["disable_stateful_session_resumption"] is True
+
+
+def test_connections_are_numbered_before_any_request() -> None:
+    numbering, http = chain()["filters"]
+    assert http["name"] == "http"
+    (number,) = numbering["typed_config"]["on_new_connection"]
+    assert number["object_key"] == "mtls.connection"
+    assert number["format_string"] == {"text_format_source": {"inline_string": "%CONNECTION_ID%"}}
 
 
 def test_the_gate_is_behind_the_scripts_and_before_the_router() -> None:

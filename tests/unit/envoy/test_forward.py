@@ -38,7 +38,10 @@ REQUEST: Any = LUA.eval(
     remove = function(_, name) values[name] = nil end,
   }
   local handle = { base64Decode = function(_, text) return decoded(text) end }
-  return { ssl = ssl, headers = headers, handle = handle, verified = true, revoked = false, unknown = false }, values
+  local info = { downstreamSslConnection = function() return ssl end }
+  local good = { verified = true, revoked = false, unknown = false }
+  good.info, good.headers, good.handle = info, headers, handle
+  return good, values
 end"""
 )
 EVERY = ("xfcc", "rfc9440", "cloudflare")

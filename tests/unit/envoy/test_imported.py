@@ -15,12 +15,15 @@ from mtls_operator.envoy.script import call
 
 LUA = LuaRuntime()
 #: own.lua asks the connection for nothing else.
-SSL: Any = LUA.eval(
-    """function(serial) return {
-      sha256PeerCertificateDigest = function() return serial end,
-      urlEncodedPemEncodedPeerCertificate = function() return "" end,
-      serialNumberPeerCertificate = function() return serial end,
-    } end"""
+REQUEST: Any = LUA.eval(
+    """function(serial)
+      local ssl = {
+        sha256PeerCertificateDigest = function() return serial end,
+        urlEncodedPemEncodedPeerCertificate = function() return "" end,
+        serialNumberPeerCertificate = function() return serial end,
+      }
+      return { info = { downstreamSslConnection = function() return ssl end } }
+    end"""
 )
 DIGEST, OTHER = "a" * 64, "b" * 64
 
@@ -36,7 +39,7 @@ def state(listed: SerialSet | Unlisted | None, serial: str, *, issuer: str = DIG
     statements = "\n".join(imported_lists({DIGEST: listed}))
     certificates = "{ bodies = function() return {} end }"
     own = LUA.execute(f"{statements}\nreturn {call('own', 'imported', certificates, call('sha256'))}")
-    return str(own["state"](LUA.table_from({"ssl": SSL(serial)}), issuer))
+    return str(own["state"](REQUEST(serial), issuer))
 
 
 @given(st.sets(serials, min_size=1, max_size=40), serials)

@@ -19,14 +19,15 @@ local noted = {}
 local metadata = { set = function(_, space, key, value) assert(space == "mtls"); noted[key] = value end }
 -- As Envoy: nothing is returned, not even nil, for what is not set.
 local state = { get = function(_, name)
-  if name == "mtls.revocation_epoch" and facts.revocation_epoch then return facts.revocation_epoch end
+  if name == "mtls.revoked" and facts.said then return facts.said end
 end }
+local ssl = {
+  subjectPeerCertificate = function() return facts.subject end,
+  serialNumberPeerCertificate = function() return facts.serial end,
+}
 local request = {
-  info = { dynamicMetadata = function() return metadata end, filterState = function() return state end },
-  ssl = {
-    subjectPeerCertificate = function() return facts.subject end,
-    serialNumberPeerCertificate = function() return facts.serial end,
-  },
+  info = { dynamicMetadata = function() return metadata end, downstreamSslConnection = function() return ssl end },
+  state = state,
 }
 if facts ~= nil then
   for name, value in pairs(facts) do request[name] = value end
@@ -133,7 +134,7 @@ CERTIFICATE = {
 
 
 def test_the_certificates_facts_are_those_that_the_rules_saw() -> None:
-    line = noted("block", "admin", facts={**CERTIFICATE, "revocation_epoch": str(EPOCH + 7)})["log"]
+    line = noted("block", "admin", facts={**CERTIFICATE, "said": f"0 {EPOCH + 7}"})["log"]
     assert {key: line[key] for key in CERTIFICATE} == CERTIFICATE
     assert line["revocation_epoch"] == EPOCH + 7
 

@@ -15,7 +15,7 @@ from mtls_operator.envoy.revocation_script import sextets
 DIGEST = "ab" * 32
 #: What Envoy offers to a script, as far as this one needs it.
 HANDLE = """
-local name, presented, validated, issuer, serial = ...
+local connection, presented, validated, issuer, serial = ...
 local states = {}
 local ssl = {
   peerCertificatePresented = function() return presented end,
@@ -23,14 +23,18 @@ local ssl = {
   sha256PeerCertificateIssuerDigest = function() return issuer end,
   serialNumberPeerCertificate = function() return serial end,
 }
-local filter_state = { set = function(_, key, kind, value) states[key] = value end }
+local filter_state = {
+  get = function(_, key) assert(key == "mtls.connection"); return connection end,
+  set = function(_, key, kind, value) states[key] = value end,
+}
 local info = {
   downstreamSslConnection = function() return ssl end,
   filterState = function() return filter_state end,
 }
 envoy_on_request({ streamInfo = function() return info end })
-return states[name]
+return states["mtls.revoked"]
 """
+EPOCH = 1_764_000_000_001
 
 
 class Script:
@@ -40,24 +44,30 @@ class Script:
         self._lua = LuaRuntime()
         self._lua.execute(
             revocation_script(
-                epoch=1_764_000_000_001,
+                epoch=EPOCH,
                 issuers=[IssuerRevocations(DIGEST, bitmap, first)],
                 mounted="/nonexistent/revocation.lua",
             )
         )
         self._run: Any = self._lua.eval(f"function(...) {HANDLE} end")
 
-    def state(
+    def said(
         self,
         serial: str,
         *,
-        name: str = "mtls.revoked",
+        connection: str | None = None,
         presented: bool = True,
         validated: bool = True,
         issuer: str = DIGEST,
     ) -> str | None:
-        found: str | None = self._run(name, presented, validated, issuer, serial)
+        """Return what the script says at a request; ``connection`` is the number that the listener gave."""
+        found: str | None = self._run(connection, presented, validated, issuer, serial)
         return found
+
+    def state(self, serial: str, **about: Any) -> str | None:
+        """Return the state alone."""
+        said = self.said(serial, **about)
+        return None if said is None else said.removesuffix(f" {EPOCH}")
 
 
 def serial(index: int) -> str:
@@ -88,6 +98,29 @@ def test_a_list_begins_with_an_index(first: int) -> None:
 @given(st.binary(max_size=200), st.integers(0, 4))
 def test_zero_bytes_at_the_end_do_not_change_the_text(bitmap: bytes, zeros: int) -> None:
     assert sextets(bitmap) == sextets(bitmap + b"\0" * zeros)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "2a",
+        "0a" * 18,
+        "0a" * 20,
+        "80" + "5c" * 14 + "00000003",
+        "ff" * 19,
+        "-0a" + "5c" * 13 + "00000003",
+        "",
+    ],
+    ids=["short", "18 bytes", "20 bytes", "sign bit", "all ones", "negative", "none"],
+)
+def test_nobody_knows_of_a_number_that_the_operator_cannot_have_given_out(number: str) -> None:
+    """A CA that was given to the operator may have issued elsewhere: no list could ever name such a certificate."""
+    assert Script(b"").state(number) == "?"
+
+
+def test_the_digits_of_a_number_may_be_of_either_case() -> None:
+    script = Script(b"\0\x04")
+    assert (script.state(serial(10).upper()), script.state(serial(11).upper())) == ("1", "0")
 
 
 def test_a_certificate_beyond_the_list_is_not_revoked() -> None:
@@ -123,8 +156,20 @@ def test_a_million_certificates_fit_into_a_hundred_and_eighty_kilobytes() -> Non
 
 
 def test_the_epoch_of_the_lists_is_told_with_every_answer() -> None:
-    assert Script(b"\xff").state(serial(1), name="mtls.revocation_epoch") == "1764000000001"
+    script = Script(b"\x02")
+    about = ({}, {"issuer": ""}, {"validated": False})
+    assert [script.said(serial(1), **each) for each in about] == [f"{state} {EPOCH}" for state in "1?0"]
 
 
-def test_no_epoch_is_told_where_no_list_was_asked() -> None:
-    assert Script(b"\xff").state("", name="mtls.revocation_epoch", presented=False) is None
+def test_one_connection_is_asked_about_once_and_another_one_for_itself() -> None:
+    script = Script(b"\x02")
+    assert script.state(serial(1), connection="7") == "1"
+    assert script.state("", connection="7", presented=False) == "1"
+    assert script.state(serial(0), connection="8") == "0"
+    assert script.state("", connection="9", presented=False) is None
+    assert script.state(serial(1), connection="10") == "1"
+
+
+def test_without_a_number_every_request_is_asked_about() -> None:
+    script = Script(b"\x02")
+    assert [script.state(serial(index)) for index in (1, 0, 1)] == ["1", "0", "1"]

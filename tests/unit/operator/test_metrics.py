@@ -23,11 +23,13 @@ def test_the_names_are_exactly_these() -> None:
         "mtls_operator_reconcile_seconds": "histogram",
         "mtls_operator_reconcile_failures": "counter",
         "mtls_operator_queue_length": "gauge",
+        "mtls_operator_issuing_cas_attention": "gauge",
         "mtls_operator_discovery_streams": "gauge",
         "mtls_operator_discovery_pushes": "gauge",
         "mtls_operator_discovery_refusals": "gauge",
         "mtls_operator_issuing_limited": "gauge",
         "mtls_operator_capacity_used_ratio": "gauge",
+        "mtls_operator_rotation_waiting_hosts": "gauge",
     }
 
 

@@ -15,6 +15,7 @@ from tests.unit.pki.made import DAY, NOW, Ca, limited, make_ca, usage
 from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.api.secret import Secret
 from mtls_operator.pki import (
+    MAX_ABOVE,
     Issued,
     IssuingAuthority,
     PkiError,
@@ -22,6 +23,7 @@ from mtls_operator.pki import (
     Revocation,
     is_issued_by,
     load_issuing_authority,
+    load_kept_authority,
     make_serial,
     read_crl,
     sign_crl,
@@ -144,6 +146,54 @@ def test_a_ca_that_could_not_issue_for_clients_is_refused(
     assert found is reason
     assert "certificate 1 (CN=Own CA)" in message
     assert why in message
+
+
+def test_a_ca_without_key_identifier_is_refused() -> None:
+    assert "subject key identifier" in refusal(make_ca(ski=None))[1]
+
+
+def test_a_certificate_that_stands_there_twice_is_read_once(line: tuple[Ca, Ca, Ca]) -> None:
+    """A Secret may repeat in ca.crt what tls.crt has."""
+    issuing, middle, root = line
+    assert load(issuing, middle, root, root, issuing) == load(issuing, middle, root)
+
+
+def test_as_many_cas_are_above_it_as_a_proxy_looks_at() -> None:
+    line = [make_ca("0")]
+    for number in range(1, MAX_ABOVE + 2):
+        line.insert(0, make_ca(str(number), issuer=line[0]))
+    assert len(load(*line[1:]).chain_pem) == MAX_ABOVE
+    assert f"at most {MAX_ABOVE}" in refusal(*line)[1]
+
+
+def test_what_is_kept_of_it_is_the_same_ca_at_any_time(line: tuple[Ca, Ca, Ca]) -> None:
+    loaded = load(*line)
+    kept = load_kept_authority(loaded.authority.certificate_pem, line[0].key_pem, "".join(loaded.chain_pem))
+    assert (kept.authority, kept.chain_pem, kept.key_digest) == (
+        loaded.authority,
+        loaded.chain_pem,
+        loaded.key_digest,
+    )
+    root = make_ca(start=NOW - 9 * DAY, end=NOW - DAY)
+    assert load_kept_authority(root.pem, root.key_pem, "").chain_pem == ()
+
+
+@pytest.mark.parametrize(
+    "how", ["none", "no root", "another root", "another order", "another key", "no CA", "damaged"]
+)
+def test_what_is_kept_counts_only_as_it_was_taken(line: tuple[Ca, Ca, Ca], how: str) -> None:
+    issuing, middle, root = line
+    chains = {
+        "none": "",
+        "no root": middle.pem,
+        "another root": middle.pem + make_ca("Root").pem,
+        "another order": root.pem + middle.pem,
+        "damaged": middle.pem.replace("MII", "M!!", 1) + root.pem,
+    }
+    key = make_ca().key_pem if how == "another key" else issuing.key_pem
+    first = make_ca(issuer=middle, basic=None, key=issuing.key) if how == "no CA" else issuing
+    with pytest.raises(PkiError):
+        load_kept_authority(first.pem, key, chains.get(how, middle.pem + root.pem))
 
 
 def test_an_intermediate_without_its_root_is_refused(line: tuple[Ca, Ca, Ca]) -> None:

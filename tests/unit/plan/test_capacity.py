@@ -158,14 +158,22 @@ def test_each_object_may_still_become_a_record(monkeypatch: pytest.MonkeyPatch) 
     ledger = {one.serial: one for one in map(_record, range(6))}
     assert not may_be_full(ledger, objects=3)
     assert may_be_full(ledger, objects=4)
-    assert "nothing more is issued" in no_more_records(ledger, objects=4, now=NOW)
+    assert "nothing more is issued" in no_more_records(ledger, [_stored(1, 0, 1024)], objects=4, now=NOW)
 
 
 def test_what_has_ended_is_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records stay for weeks after that: short-lived certificates would fill the ledger by themselves."""
     monkeypatch.setattr(capacity, "RECORDS", 10)
     ended = {one.serial: one for one in (_record(index, not_after=NOW) for index in range(60))}
-    assert no_more_records(ended, objects=4, now=NOW) == ""
+    assert no_more_records(ended, [_stored(1, 0, 1024)], objects=4, now=NOW) == ""
+
+
+def test_what_a_retired_ca_signed_is_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "RECORDS", 10)
+    ledger = {one.serial: one for one in map(_record, range(20))}
+    old, new = _stored(1, 0, 15, Phase.RETIRED), _stored(2, 15, 1024)
+    assert no_more_records(ledger, [old, new], objects=4, now=NOW) == ""
+    assert no_more_records(ledger, [old, new], objects=5, now=NOW) != ""
 
 
 @pytest.mark.parametrize(("taken", "warned"), [(INDICES // 2, False), (INDICES * 9 // 10, True)])

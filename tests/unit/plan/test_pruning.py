@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.plan import pruning
+from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.ledger import Entry, Record, decode, encode, latest
-from mtls_operator.plan.pruning import GRACE, STEADY, SteadyClock, ended, prunable, without
+from mtls_operator.plan.pruning import GRACE, STEADY, SteadyClock, ended, of_retired, prunable, without
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 OLD = NOW - GRACE
@@ -114,3 +115,38 @@ def test_the_newest_records_of_compromised_keys_stay(monkeypatch: pytest.MonkeyP
     ]
     ledger = latest([*records, record(9)])
     assert ended(ledger, listed=(), held=(), now=NOW) == {one.serial for one in (*records[:2], record(9))}
+
+
+def _generation(number: int, first: int, end: int, **changes: Any) -> Stored:
+    return Stored(None, number, end, {}, first_index=first, **changes)  # type: ignore[arg-type]  # not looked at
+
+
+_RETIRED = {"phase": Phase.RETIRED, "retired_at": NOW - GRACE}
+
+
+def test_records_of_a_ca_that_was_retired_long_ago_may_go_before_they_end() -> None:
+    """The way out of a full ledger: nobody trusts such a certificate, whatever is said of it."""
+    records = [record(1, end=NOW + timedelta(days=900)), record(11, end=NOW + timedelta(days=900))]
+    ledger = latest(records)
+    generations = [_generation(1, 0, 10, **_RETIRED), _generation(2, 10, 20)]
+    retired = of_retired(ledger, generations, now=NOW)
+    assert retired == {records[0].serial}
+    assert ended(ledger, listed=(), held=(), now=NOW) == frozenset()
+    going = ended(ledger, listed=(), held=(), now=NOW, retired=retired)
+    assert going == retired
+    assert prunable([encode(records)], going, now=NOW) == frozenset()
+    assert prunable([encode(records)], going, now=NOW, retired=retired) == going
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"phase": Phase.RETIRED},
+        {"phase": Phase.RETIRED, "retired_at": NOW - GRACE + timedelta(seconds=1)},
+        {"phase": Phase.RETIRING, "retired_at": NOW - GRACE},
+    ],
+)
+def test_of_a_ca_that_counts_or_may_have_counted_until_now_they_stay(changes: dict[str, Any]) -> None:
+    ledger = latest([record(1)])
+    generations = [_generation(1, 0, 10, **changes), _generation(2, 10, 20)]
+    assert of_retired(ledger, generations, now=NOW) == frozenset()

@@ -112,6 +112,17 @@ def test_statuses_with_nonsense_hold_nothing_back() -> None:
     assert _judge(_of(7), claimed={"nonsense": END, "2A": END}).record is not None
 
 
+def test_a_certificate_of_a_ca_that_was_given_proves_no_number_far_above_those_that_were_given_out() -> None:
+    """Somebody else may have signed it with the same key: its number could ask for a list of half a gigabyte."""
+    given = _stored(given_by="corp-ca")
+    for index in (1024 + AHEAD, 2**32 - 1):
+        request = Request(_serial(index), RevocationReason.KEY_COMPROMISE, _pem(index))
+        with pytest.raises(RequestRefusedError, match="ca rotate --compromised"):
+            _judge(request, given)
+    below = Request(_serial(1000 + AHEAD), RevocationReason.KEY_COMPROMISE, _pem(1000 + AHEAD))
+    assert _judge(below, given).record is not None
+
+
 def test_a_proved_number_may_lie_far_above_the_reserved_ones() -> None:
     index = 1024 + 50 * AHEAD
     grant = _judge(_of(index, _pem(index)))

@@ -53,9 +53,19 @@ ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
 ROTATE_COMPROMISED: Final = "compromised"
 #: On what must be read by later operators, CAs and pages of ledgers: which format it is in; missing: the first.
 FORMAT_ANNOTATION: Final = f"{GROUP}/format"
+#: On the Secret of a managed CA that was retired: since when.
+RETIRED_ANNOTATION: Final = f"{GROUP}/retired-at"
 #: On the Secret of a managed CA: when the namespace's whole allowance of serial numbers is there again.
 ALLOWANCE_ANNOTATION: Final = f"{GROUP}/allowance-spent-until"
-#: On a request to revoke a serial number: why it is not granted.
+#: As ROTATE_COMPROMISED: the next CA is one that the operator makes, although this one was given to it.
+ROTATE_MADE: Final = "made-by-operator"
+#: On the Secret of a managed CA that was given to the operator: the name of the Secret that it was taken from.
+GIVEN_BY_ANNOTATION: Final = f"{GROUP}/given-by"
+#: On a Secret of a user in the operator's namespace: an issuing CA; the value is the namespace that it is for.
+ISSUING_CA_LABEL: Final = f"{GROUP}/issuing-ca"
+#: On such a Secret: which life of the namespace it was taken for, as which generation, and the CA's digest.
+ADOPTED_ANNOTATION: Final = f"{GROUP}/adopted"
+#: On a request to revoke a serial number, or on the Secret of an issuing CA: why it is refused.
 REFUSED_ANNOTATION: Final = f"{GROUP}/refused"
 
 #: Ports of the sidecar and of the operator's discovery service.

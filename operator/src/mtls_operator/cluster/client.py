@@ -37,6 +37,8 @@ from mtls_operator.cluster.port import Body
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _MERGE = "application/merge-patch+json"
+#: Of a list: names, labels and the like of each object, without what is in it.
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAGE = 500
 _OK = range(200, 300)
 _EXCERPT = 200
@@ -85,20 +87,35 @@ class KubernetesCluster:
     ) -> tuple[Sequence[Body], str]:
         """Return what :meth:`list` does, and the version from which :meth:`follow` goes on."""
         items: list[Body] = []
-        query = {"limit": str(_PAGE)}
-        if labels:
-            query["labelSelector"] = labels
-        while True:
-            page = await self._request("GET", kind.path(namespace), query=query)
+        version = ""
+        async for page in self._pages(kind.path(namespace), labels):
             items.extend(_items(page, kind.path(namespace)))
-            token = (page.get("metadata") or {}).get("continue")
-            if not token:
-                break
-            query["continue"] = token
+            version = str((page.get("metadata") or {}).get("resourceVersion") or "")
         for item in items:
             item.setdefault("apiVersion", kind.api_version)
             item.setdefault("kind", kind.kind)
-        return items, str((page.get("metadata") or {}).get("resourceVersion") or "")
+        return items, version
+
+    async def names(self, kind: Kind, *, labels: str = "") -> frozenset[tuple[str, str]]:
+        """Return namespace and name of every object of a kind, in all namespaces; of a Namespace its name alone.
+
+        Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
+        """
+        found: set[tuple[str, str]] = set()
+        async for page in self._pages(kind.path(None), labels, accept=_METADATA):
+            for item in _items(page, kind.path(None)):
+                found.add((str(item["metadata"].get("namespace") or ""), str(item["metadata"]["name"])))
+        return frozenset(found)
+
+    async def _pages(self, path: str, labels: str, *, accept: str = _JSON) -> AsyncGenerator[Body]:
+        query = {"limit": str(_PAGE)} | ({"labelSelector": labels} if labels else {})
+        while True:
+            page = await self._request("GET", path, query=query, accept=accept)
+            yield page
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return
+            query["continue"] = token
 
     async def unserved(self, kinds: Iterable[Kind]) -> Sequence[Kind]:
         """Return which kinds the API server does not serve yet, by its discovery documents.
@@ -180,14 +197,16 @@ class KubernetesCluster:
             async for event in events:
                 yield str(event.get("type", ""))
 
-    async def follow(self, kind: Kind, *, labels: str, version: str) -> AsyncIterator[tuple[str, Body]]:
-        """Yield type and object of every change since a version, in all namespaces, until the stream ends.
+    async def follow(
+        self, kind: Kind, *, labels: str, version: str, namespace: str | None = None
+    ) -> AsyncIterator[tuple[str, Body]]:
+        """Yield type and object of every change since a version, in one namespace or all, until the stream ends.
 
         ``BOOKMARK`` tells nothing but a newer version; after ``ERROR`` (the version is too old) a new list is
         needed. An object that loses the label is ``DELETED``.
         """
         query = {"labelSelector": labels, "resourceVersion": version, "allowWatchBookmarks": "true"}
-        async with contextlib.aclosing(self._events(kind.path(None), query)) as events:
+        async with contextlib.aclosing(self._events(kind.path(namespace), query)) as events:
             async for event in events:
                 item = event.get("object")
                 yield str(event.get("type", "")), item if isinstance(item, dict) else {}
@@ -226,7 +245,7 @@ class KubernetesCluster:
         async with self._writes:
             return await self._request(method, path, body=body, query=query, content_type=content_type)
 
-    async def _request(
+    async def _request(  # noqa: PLR0913 - what a request over HTTP has
         self,
         method: str,
         path: str,
@@ -234,13 +253,14 @@ class KubernetesCluster:
         body: Body | None = None,
         query: dict[str, str] | None = None,
         content_type: str = _JSON,
+        accept: str = _JSON,
     ) -> Body:
         url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         try:
             response = await self._rest.request(  # type: ignore[no-untyped-call]  # the library has no types here
                 method,
                 url,
-                headers=await self._headers(content_type),
+                headers=await self._headers(content_type, accept=accept),
                 body=body,
                 _request_timeout=self._timeout,
             )
@@ -259,9 +279,9 @@ class KubernetesCluster:
         message = str(answer.get("message") or response.reason or "no message")
         raise error_for(response.status, str(answer.get("reason", "")), f"{method} {path}: {message}")
 
-    async def _headers(self, content_type: str) -> dict[str, str]:
+    async def _headers(self, content_type: str, *, accept: str = _JSON) -> dict[str, str]:
         headers = {
-            "Accept": _JSON,
+            "Accept": accept,
             "Content-Type": content_type,
             "User-Agent": f"mtls-operator/{__version__}",
         }

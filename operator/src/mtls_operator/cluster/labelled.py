@@ -1,4 +1,4 @@
-"""Follows the objects of a kind that have a label, in all namespaces.
+"""Follows the objects of a kind that have a label, in one namespace or all.
 
 Kopf watches a kind with one selector; what users mark with a label of their own needs a second watch. Every event
 comes in order, and after a gap everything is listed anew, so that nothing is missed and nothing stays that is gone.
@@ -31,19 +31,25 @@ class Source(Protocol):
     ) -> tuple[Sequence[Body], str]:
         """Return the objects and the version of the list."""
 
-    def follow(self, kind: Kind, *, labels: str, version: str) -> AsyncIterator[tuple[str, Body]]:
+    def follow(
+        self, kind: Kind, *, labels: str, version: str, namespace: str | None = None
+    ) -> AsyncIterator[tuple[str, Body]]:
         """Yield type and object of every change since a version."""
 
 
 @dataclass(slots=True)
 class LabelledWatch:
-    """``on_seen`` is called with every object that is there or has changed, ``on_gone`` with namespace and name."""
+    """``on_seen`` is called with every object that is there or has changed, ``on_gone`` with namespace and name.
+
+    ``namespace`` is the only one that is looked at; None: all.
+    """
 
     source: Source
     kind: Kind
     labels: str
     on_seen: Callable[[Body], None]
     on_gone: Callable[[str, str], None]
+    namespace: str | None = None
     _version: str = ""
     _known: set[tuple[str, str]] = field(default_factory=set)
 
@@ -53,7 +59,7 @@ class LabelledWatch:
         Raises:
             ClusterError: no list could be read, and nothing has changed.
         """
-        items, version = await self.source.snapshot(self.kind, None, labels=self.labels)
+        items, version = await self.source.snapshot(self.kind, self.namespace, labels=self.labels)
         found = {_place(item) for item in items}
         for namespace, name in sorted(self._known - found):
             self._gone(namespace, name)
@@ -75,7 +81,10 @@ class LabelledWatch:
 
     async def _follow(self) -> None:
         """Take in one stream of events; without a version afterwards, a new list is needed."""
-        async for event, item in self.source.follow(self.kind, labels=self.labels, version=self._version):
+        events = self.source.follow(
+            self.kind, labels=self.labels, version=self._version, namespace=self.namespace
+        )
+        async for event, item in events:
             version = str((item.get("metadata") or {}).get("resourceVersion") or "")
             if event not in _EVENTS or not version:
                 self._version = ""

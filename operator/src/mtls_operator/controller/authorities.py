@@ -19,6 +19,7 @@ from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind,
 from mtls_operator.controller import keys
 from mtls_operator.controller.claims import taken
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.given import GivenCas
 from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.limits import reservation
@@ -28,7 +29,6 @@ from mtls_operator.controller.tenant import Tenant
 from mtls_operator.pki import (
     AUTHORITY_ENTROPY,
     SERIAL_ENTROPY,
-    Authority,
     index_in,
     make_serial,
     new_authority,
@@ -51,11 +51,15 @@ from mtls_operator.plan.authority import (
     selector,
 )
 from mtls_operator.plan.capacity import is_spent
+from mtls_operator.plan.given import Given
 from mtls_operator.plan.objects import Document
 from mtls_operator.plan.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 _RESERVE_TRIES = 5
+#: As many indices are believed to be lost at once on the word of a certificate of a CA that was given to us: others may
+#: have its key, and one number at the end of its range would make every list half a gigabyte.
+MOST_LOST = 64 * INDEX_BLOCK
 #: The longest common name (RFC 5280, appendix A.1).
 _COMMON_NAME = 64
 
@@ -66,6 +70,7 @@ class Authorities:
 
     context: Context
     ledgers: Ledgers
+    given: GivenCas = field(init=False)
     tenants: dict[str, Tenant] = field(default_factory=dict)
     #: By namespace and UID: objects that are gone, until the ledger has what their deletion asks for.
     left: dict[str, dict[str, ClientCertificate | Broken]] = field(default_factory=dict)
@@ -73,8 +78,13 @@ class Authorities:
     set_back: dict[str, set[str]] = field(default_factory=dict)
     #: By namespace: names of requests to revoke a serial number that were not looked at yet.
     asked: dict[str, set[str]] = field(default_factory=dict)
+    #: By namespace: the hosts that the rotation of its CA waits for.
+    waiting: dict[str, tuple[str, ...]] = field(default_factory=dict)
     #: By reason: how often nothing was issued because of a limit.
     refused: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.given = GivenCas(self.context)
 
     def leave(self, certificate: ClientCertificate | Broken) -> None:
         """Take in that an object is gone, with or without having been released."""
@@ -117,6 +127,7 @@ class Authorities:
         async with tenant.lock:
             if not tenant.ready:
                 await self._load_authority(tenant)
+                await self.given.refresh(tenant)
             if tenant.pages_stale:
                 await self._load_ledger(tenant)
             await self._raise_mark(tenant)
@@ -156,7 +167,7 @@ class Authorities:
             tenant.pages_stale = True
         return tenant.pages_stale
 
-    async def allot(self, tenant: Tenant) -> tuple[Authority, int]:
+    async def allot(self, tenant: Tenant) -> tuple[Stored, int]:
         """Return the CA that signs now, and a serial number with an index of its own that was never used.
 
         Both at once: the list of one CA says nothing about the indices of another.
@@ -168,9 +179,9 @@ class Authorities:
         """
         async with tenant.lock:
             for _ in range(_RESERVE_TRIES):
-                if tenant.free and tenant.authority is not None:
+                if tenant.free and tenant.stored is not None:
                     index, tenant.free = tenant.free[0], tenant.free[1:]
-                    return tenant.authority, make_serial(index, self.context.entropy(SERIAL_ENTROPY))
+                    return tenant.stored, make_serial(index, self.context.entropy(SERIAL_ENTROPY))
                 await self._reserve(tenant)
         raise ConflictError(f"the CA of namespace {tenant.namespace} is being changed by somebody else")
 
@@ -249,7 +260,9 @@ class Authorities:
             if index is None or index < floor:
                 continue
             if any(
-                is_signed(one.authority.certificate_pem, written.certificate) for one in tenant.generations
+                (not one.given_by or index < floor + MOST_LOST)
+                and is_signed(one.authority.certificate_pem, written.certificate)
+                for one in tenant.generations
             ):
                 indices.append(index)
         return max(indices, default=-1) + 1
@@ -261,11 +274,12 @@ class Authorities:
         ours = [
             body for body in bodies if body["metadata"]["labels"].get(names.NAMESPACE_UID_LABEL) == tenant.uid
         ]
-        tenant.obstacle = None
+        tenant.given, tenant.given_stale = Given(), True
         try:
             tenant.generations = read_generations(ours, tenant.namespace)
             if not tenant.generations:
                 tenant.put(await self._first_authority(tenant, bodies))
+            tenant.obstacle = None
         except AuthorityRefusedError as problem:
             tenant.generations = ()
             tenant.obstacle = problem.trouble
@@ -290,19 +304,45 @@ class Authorities:
         if conflict is not None:
             raise AuthorityRefusedError(conflict)
         generations = [generation_of(body["metadata"]["name"], tenant.namespace) or 0 for body in former]
-        return await self._create(tenant, max(generations, default=0) + 1, Phase.ACTIVE)
+        generation = max(generations, default=0) + 1
+        given = await self._adopt(tenant, generation, Phase.ACTIVE)
+        if given is not None:
+            return given
+        if tenant.given.refused:
+            # Whoever gave a CA does not want one of ours: nothing is issued until that is mended, or taken back.
+            message = " ".join(text for _, text in sorted(tenant.given.refused.items()))
+            raise AuthorityRefusedError(Trouble(Reason.ISSUING_CA_REFUSED, message))
+        return await self._create(tenant, generation, Phase.ACTIVE)
 
-    async def prepare(self, tenant: Tenant) -> None:
-        """Make the successor of the present CA; it signs nothing yet."""
+    async def prepare(self, tenant: Tenant, given: str = "") -> None:
+        """Make the successor of the present CA, or take the one that is ``given``; it signs nothing yet.
+
+        Raises:
+            ConflictError: what was given is not there any more.
+        """
         async with tenant.lock:
-            newest = max(stored.generation for stored in tenant.generations)
-            tenant.put(await self._create(tenant, newest + 1, Phase.PREPARED))
+            generation = max(stored.generation for stored in tenant.generations) + 1
+            if not given:
+                tenant.put(await self._create(tenant, generation, Phase.PREPARED))
+                return
+            stored = await self._adopt(tenant, generation, Phase.PREPARED)
+            if stored is None:
+                tenant.given_stale = True
+                raise ConflictError(f"Secret {given} changed before its CA was taken")
+            tenant.put(stored)
+
+    async def _adopt(self, tenant: Tenant, generation: int, phase: Phase) -> Stored | None:
+        try:
+            body = await self.given.adopt(tenant, generation, phase)
+        except AlreadyExistsError:
+            raise _taken(names.authority_secret(tenant.namespace, generation)) from None
+        return read_stored(body, generation) if body is not None else None
 
     async def close(self, tenant: Tenant, stored: Stored, phase: Phase) -> None:
         """Let a generation sign no more; whoever else still takes it for the active one cannot reserve from it."""
         async with tenant.lock:
             held = tenant.held(stored)
-            await self._replace(tenant, held, closed(held, phase))
+            await self._replace(tenant, held, closed(held, phase, now=self.context.now()))
             tenant.free = range(0)
 
     async def open(self, tenant: Tenant, stored: Stored) -> None:
@@ -343,9 +383,7 @@ class Authorities:
         try:
             body = await context.cluster.create(document)
         except AlreadyExistsError:
-            raise ConflictError(
-                f"Secret {document['metadata']['name']} exists and is not labelled as the CA of this namespace"
-            ) from None
+            raise _taken(document["metadata"]["name"]) from None
         context.world.observe(Kind.SECRET, body, answer=True)
         _log.info("authority.created", namespace=tenant.namespace, generation=generation)
         return read_stored(body, generation)
@@ -362,3 +400,7 @@ class Authorities:
         if await self.ledgers.pages(tenant):
             return "its ledger of revocations exists"
         return ""
+
+
+def _taken(secret: str) -> ConflictError:
+    return ConflictError(f"Secret {secret} exists and is not labelled as the CA of this namespace")

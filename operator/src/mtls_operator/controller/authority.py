@@ -19,6 +19,7 @@ from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import gone, holders
 from mtls_operator.controller.internal import Internal
 from mtls_operator.controller.lists import Lists
+from mtls_operator.controller.notices import Notices
 from mtls_operator.controller.pruning import LOOK_SECONDS, Pruning
 from mtls_operator.controller.requests import RevocationRequests
 from mtls_operator.controller.rotation import Rotation
@@ -49,6 +50,7 @@ class AuthorityReconciler:
     requests: RevocationRequests
     lists: Lists
     pruning: Pruning
+    notices: Notices
     _epochs: dict[str, int] = field(default_factory=dict)
 
     async def reconcile(self, namespace: str) -> float | None:
@@ -86,8 +88,17 @@ class AuthorityReconciler:
         await self.pruning.prune(tenant)
         renew_identity = await self._identify_proxies(tenant)
         await self.context.ensure(bundle_document(namespace, tenant.generations))
+        await self.authorities.given.refresh(tenant)
         rotate = await self.rotation.advance(tenant)
-        return max(1.0, min(self._list_changes(tenant), renew_identity, rotate, LOOK_SECONDS))
+        self.notices.update(tenant)
+        return max(
+            1.0, min(self._list_changes(tenant), renew_identity, rotate, self._given(tenant), LOOK_SECONDS)
+        )
+
+    def _given(self, tenant: Tenant) -> float:
+        """Return in how many seconds the clock alone changes what is to be said of the CAs that were given."""
+        again = tenant.given.look_again
+        return (again - self.context.now()).total_seconds() if again is not None else LOOK_SECONDS
 
     def _list_changes(self, tenant: Tenant) -> float:
         """Return in how many seconds the clock alone changes the list: a revocation expires, or it is signed anew."""

@@ -141,7 +141,7 @@ class CertificateReconciler:
         elif step is Step.RENEW and seen is not None and view.facts is not None:
             return await self.issuer.renew(view.certificate, tenant, seen, view.facts)
         elif step is Step.COMPLETE and seen is not None and stored is not None:
-            return await self.issuer.complete(view.certificate, seen, stored.authority.certificate_pem)
+            return await self.issuer.complete(view.certificate, seen, stored)
         else:
             return await self.issuer.issue(view.certificate, tenant, seen)
         return None

@@ -12,7 +12,7 @@ from mtls_operator.cluster import Body, Kind
 from mtls_operator.controller.holdings import place_of
 from mtls_operator.controller.observed import Written
 from mtls_operator.pki import plain_pem
-from mtls_operator.plan.authority import CERTIFICATE_ROLE, certificate_owner
+from mtls_operator.plan.authority import CERTIFICATE_ROLE, Stored, certificate_owner
 from mtls_operator.plan.keystore import KEYSTORE_KEYS, mark_of
 from mtls_operator.plan.objects import Document, config_map, content_of, metadata, secret, secret_value
 from mtls_operator.plan.replacement import issued_for
@@ -34,7 +34,7 @@ NO_KEYSTORES = Keystores(made=False)
 def document_of(  # noqa: PLR0913 - the parts of one object, most of them by keyword
     certificate: ClientCertificate,
     certificate_pem: str,
-    ca_pem: str,
+    stored: Stored,
     *,
     key: Secret | None,
     keystores: Keystores,
@@ -42,6 +42,7 @@ def document_of(  # noqa: PLR0913 - the parts of one object, most of them by key
 ) -> Document:
     """Return what is to be written for a certificate; ``key`` is None where its owner has it.
 
+    ``stored`` is the generation of the CA that signed it: what is above that goes after the certificate.
     ``renewed_for``: the wish for a renewal that is granted by it; empty leaves what stands there.
     """
     kind, name = place_of(certificate)
@@ -54,7 +55,10 @@ def document_of(  # noqa: PLR0913 - the parts of one object, most of them by key
     meta["annotations"] = {names.ISSUED_FOR_ANNOTATION: issued_for(certificate)}
     if renewed_for:
         meta["annotations"][names.RENEWED_FOR_ANNOTATION] = renewed_for
-    public = {names.TLS_CERT_KEY: certificate_pem, names.CA_KEY: ca_pem}
+    public = {
+        names.TLS_CERT_KEY: with_chain(certificate_pem, stored),
+        names.CA_KEY: stored.authority.certificate_pem,
+    }
     if kind is Kind.CONFIG_MAP or key is None:
         return config_map(meta, public)
     document = secret(meta, {**public, names.TLS_KEY_KEY: key, **keystores.files})
@@ -63,6 +67,11 @@ def document_of(  # noqa: PLR0913 - the parts of one object, most of them by key
         mark = mark_of(certificate, content_of(document), password_version=version)
         meta["annotations"][names.KEYSTORE_ANNOTATION] = mark
     return document
+
+
+def with_chain(certificate_pem: str, stored: Stored) -> str:
+    """Return a certificate with the CAs between it and the root, as TLS sends them (RFC 8446, 4.4.2)."""
+    return "".join((certificate_pem, *stored.sent_pem))
 
 
 def into(body: Body, document: Document, keystores: Keystores) -> Body:
@@ -90,10 +99,10 @@ def value_of(body: Body, key: str) -> bytes:
     return secret_value(body, key) or b""
 
 
-def is_complete(certificate: ClientCertificate, seen: Written, ca_pem: str) -> bool:
-    """Say whether our labels and both certificates are as they were written, without anything before or after."""
+def is_complete(certificate: ClientCertificate, seen: Written, stored: Stored) -> bool:
+    """Say whether our labels and the certificates are as they were written, without anything before or after."""
     key = None if certificate.request is not None else Secret(b"")
     pem = plain_pem(seen.certificate)
-    wanted = content_of(document_of(certificate, pem, ca_pem, key=key, keystores=NO_KEYSTORES))
+    wanted = content_of(document_of(certificate, pem, stored, key=key, keystores=NO_KEYSTORES))
     parts = (f"data/{names.CA_KEY}", f"data/{names.TLS_CERT_KEY}", "labels")
     return all(seen.content.get(part) == wanted[part] for part in parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,7 @@ class Dispatch:
     _rule_specs: dict[tuple[str, str], tuple[str, int, bool]] = field(default_factory=dict)
 
     def observe(self, kind: Kind, body: Mapping[str, Any]) -> None:
-        """Take in an object before anybody is told: called for every object until the first lists are complete."""
+        """Take in an object as it is now, before anything is queued for it."""
         if kind is Kind.POD:
             self._observe_pod(body)
             return
@@ -86,6 +86,18 @@ class Dispatch:
         """Take in that a named list is gone."""
         self.context.world.forget_list(namespace, name)
         self._list_changed(namespace)
+
+    def given_seen(self, body: Mapping[str, Any]) -> None:
+        """Take in a Secret with an issuing CA, and queue the namespaces that it is or was for."""
+        self._given_changed(self.authorities.given.seen(body))
+
+    def given_gone(self, _: str, name: str) -> None:
+        """Take in that a Secret with an issuing CA is gone."""
+        self._given_changed(self.authorities.given.gone(name))
+
+    def _given_changed(self, namespaces: Iterable[str]) -> None:
+        for namespace in sorted(namespaces):
+            self.context.queue.add(keys.authority(namespace))
 
     def _list_changed(self, namespace: str) -> None:
         """Queue every host and rule of a namespace: also the last good version of a rule may use the list."""

@@ -1,13 +1,13 @@
-"""The kopf side: which objects are watched, and the two calls for each of them.
+"""The kopf side: which objects are watched, and what is done with each of their events.
 
-Index functions see every object before any event handler runs, so that nothing is decided on half a world; event
-handlers are unfiltered, since an object that loses a label must be noticed too. Kopf's change handlers, timers and
-daemons are not used: they would copy Secrets into annotations and add finalizers of their own.
+Event handlers are unfiltered, since an object that loses a label must be noticed too. Kopf's change handlers, timers
+and daemons are not used: they would copy Secrets into annotations and add finalizers of their own. Nor are its
+indices: ``first_lists`` says why, and when work begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
@@ -15,6 +15,7 @@ import kopf
 from mtls_operator.api import names
 from mtls_operator.cluster import Kind
 from mtls_operator.controller.dispatch import Dispatch
+from mtls_operator.controller.first_lists import FirstLists
 
 #: What is watched, and with which label selector.
 WATCHED: Mapping[Kind, str] = {
@@ -43,8 +44,8 @@ class _NoDiffs(kopf.DiffBaseStorage):
         """Keep nothing."""
 
 
-def registry_for(dispatch: Dispatch, on_first_event: Callable[[], None]) -> kopf.OperatorRegistry:
-    """Return the handlers of everything that is watched; ``on_first_event``: the first lists are complete."""
+def registry_for(dispatch: Dispatch, first: FirstLists) -> kopf.OperatorRegistry:
+    """Return the handlers of everything that is watched; ``first`` is told of each object."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry, id="service-account", errors=kopf.ErrorsMode.IGNORED)(
         kopf.login_with_service_account
@@ -53,7 +54,7 @@ def registry_for(dispatch: Dispatch, on_first_event: Callable[[], None]) -> kopf
         kopf.login_with_kubeconfig
     )
     for kind in WATCHED:
-        _register(registry, kind, dispatch, on_first_event)
+        _register(registry, kind, dispatch, first)
     return registry
 
 
@@ -80,18 +81,15 @@ def _selector_key(kind: Kind) -> tuple[str, str, str]:
     return (group, version, kind.plural)
 
 
-def _register(
-    registry: kopf.OperatorRegistry, kind: Kind, dispatch: Dispatch, on_first_event: Callable[[], None]
-) -> None:
+def _register(registry: kopf.OperatorRegistry, kind: Kind, dispatch: Dispatch, first: FirstLists) -> None:
     resource = _selector_key(kind)
 
-    async def index(body: Mapping[str, Any], **_: Any) -> None:
-        dispatch.observe(kind, body)
-
     async def event(event: Mapping[str, Any], **_: Any) -> None:
-        on_first_event()
-        kind_of_event = event["type"]
-        dispatch.changed(kind, event["object"], gone=kind_of_event == "DELETED", listed=kind_of_event is None)
+        type_, body = event["type"], event["object"]
+        gone = type_ == "DELETED"
+        if not gone:
+            dispatch.observe(kind, body)
+        dispatch.changed(kind, body, gone=gone, listed=type_ is None)
+        first.saw(kind, body)
 
-    kopf.index(*resource, registry=registry, id=f"see-{kind.plural}")(index)
     kopf.on.event(*resource, registry=registry, id=f"queue-{kind.plural}")(event)

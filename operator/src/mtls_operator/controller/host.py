@@ -24,10 +24,12 @@ from mtls_operator.controller.host_state import HostState
 from mtls_operator.controller.host_statuses import report, report_broken
 from mtls_operator.controller.limits import filling
 from mtls_operator.controller.observed import Broken
+from mtls_operator.controller.rotation import holds_up
 from mtls_operator.controller.serving import ServingCertificates
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.trust import Trusted, Trusts, targets_of
 from mtls_operator.plan.authority import Phase
+from mtls_operator.plan.given import notice_of
 from mtls_operator.plan.host import Serving, Trust
 from mtls_operator.plan.host_status import HostView
 from mtls_operator.plan.hostrules import BrokenRule, compile_rule, read_last_good, rules_for
@@ -70,7 +72,10 @@ class HostReconciler:
             self._gone(namespace, name)
             return None
         if isinstance(host, Broken):
-            await report_broken(self.context, host)
+            tenant = self.authorities.known(namespace)
+            unread = "it cannot be read, so that nobody knows what its proxies trust; mend or delete it."
+            waits = holds_up(self.context.world, tenant, host, because=unread) if tenant is not None else None
+            await report_broken(self.context, host, waits)
             return None
         tenant = await self.authorities.load(namespace)
         if tenant is None:
@@ -137,6 +142,7 @@ class HostReconciler:
         rollout, state.rules_deployed = rollout_of(state, tenant, proxies)
         state.rollout = rollout
         self._confirm(host, tenant, trusts, rollout, programmed)
+        held_up = programmed.message if programmed is not None else rollout.message
         publication = tenant.publication
         return (
             HostView(
@@ -155,6 +161,11 @@ class HostReconciler:
                 left_out=tenant.readable.parts.left_out if tenant.readable is not None else (),
                 expiring="" if troubles else self.serving.expiring(host),
                 filling=filling(context, tenant),
+                notes=trusted.notes,
+                holds_up=holds_up(context.world, tenant, host, because=held_up),
+                notice=notice_of(tenant.generations, tenant.given, now=context.now())
+                if host.client_cas.managed
+                else None,
                 now=context.now(),
             ),
             serving,

@@ -6,13 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from mtls_operator.api import names
-from mtls_operator.api.conditions import Condition, conditions_of, merge_conditions, ready, status_differs
+from mtls_operator.api.conditions import (
+    Condition,
+    conditions_for,
+    conditions_of,
+    merge_conditions,
+    ready,
+    status_differs,
+)
 from mtls_operator.api.host import Host
 from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.cluster import Kind
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.observed import Broken
-from mtls_operator.plan.host_status import HostView, status_of
+from mtls_operator.plan.host_status import HostView, confirmed_condition, status_of
 
 _ON_THE_WAY = (Reason.PROXY_PENDING.value, Reason.PENDING.value, Reason.NO_PODS.value)
 
@@ -47,8 +54,11 @@ def _announce(context: Context, host: Host, status: Mapping[str, Any]) -> None:
     )
 
 
-async def report_broken(context: Context, broken: Broken) -> None:
-    """Say of a host that cannot be read what is wrong with it, and leave the rest of its status as it is."""
+async def report_broken(context: Context, broken: Broken, holds_up: str | None) -> None:
+    """Say of a host that cannot be read what is wrong with it, and leave the rest of its status as it is.
+
+    ``holds_up`` is why the rotation of the CA waits for it; None: nothing waits.
+    """
     meta = broken.meta
     accepted = Condition(
         ConditionType.ACCEPTED,
@@ -58,6 +68,8 @@ async def report_broken(context: Context, broken: Broken) -> None:
         observed_generation=meta.generation,
     )
     conditions = [accepted, ready([accepted], [ConditionType.ACCEPTED])]
+    if holds_up is not None:
+        conditions.append(confirmed_condition(conditions_for(meta.generation), holds_up))
     status = {key: value for key, value in broken.status.items() if key != "conditions"}
     status["conditions"] = merge_conditions(conditions_of(broken.status), conditions, now=context.now())
     if status_differs(broken.status, status):

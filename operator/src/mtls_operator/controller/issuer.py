@@ -23,7 +23,8 @@ from mtls_operator.controller.keystores import KeystoreMaker
 from mtls_operator.controller.observed import Written
 from mtls_operator.controller.signer import Made, Signer
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.pki import CertificateFacts, Content, PkiError, key_digest_of, plain_pem, read_certificate
+from mtls_operator.pki import CertificateFacts, PkiError, key_digest_of, plain_pem, read_certificate
+from mtls_operator.plan.authority import Stored
 from mtls_operator.plan.ledger import Entry, Record
 from mtls_operator.plan.replacement import granted
 from mtls_operator.plan.trouble import Trouble
@@ -90,7 +91,7 @@ class Issuer:
             return made
         return await self._write(certificate, tenant, made, body, said=f"in place of {facts.serial}")
 
-    async def complete(self, certificate: ClientCertificate, seen: Written, ca_pem: str) -> Trouble | None:
+    async def complete(self, certificate: ClientCertificate, seen: Written, stored: Stored) -> Trouble | None:
         """Put back what is ours beside the certificate: the CA's certificate, labels, keystores.
 
         Returns why the keystores cannot be made; the rest is put back all the same.
@@ -100,11 +101,11 @@ class Issuer:
             return None
         pem = plain_pem(value_of(body, names.TLS_CERT_KEY))
         key = Secret(value_of(body, names.TLS_KEY_KEY)) if certificate.request is None else None
-        keystores = await self._keystores(certificate, pem, ca_pem, key, body)
+        keystores = await self._keystores(certificate, pem, stored, key, body)
         obstacle = keystores if isinstance(keystores, Trouble) else None
         if isinstance(keystores, Trouble):
             keystores = NO_KEYSTORES
-        document = document_of(certificate, pem, ca_pem, key=key, keystores=keystores)
+        document = document_of(certificate, pem, stored, key=key, keystores=keystores)
         # The certificate is not new: what it was issued for stays as it is, so that a change of the spec is seen.
         document["metadata"]["annotations"].pop(names.ISSUED_FOR_ANNOTATION)
         refused = await self._replace(certificate, into(body, document, keystores))
@@ -157,7 +158,7 @@ class Issuer:
         self, certificate: ClientCertificate, tenant: Tenant, made: Made, body: Body | None, *, said: str
     ) -> Trouble | None:
         """Write what was made: as a new object, or in the place of one at exactly the version that was read."""
-        keystores = await self._keystores(certificate, made.pem, made.ca_pem, made.key, body)
+        keystores = await self._keystores(certificate, made.pem, made.stored, made.key, body)
         if isinstance(keystores, Trouble):
             keystores = (
                 NO_KEYSTORES  # the certificate does not wait for them; what is wrong is reported afterwards
@@ -165,7 +166,7 @@ class Issuer:
         document = document_of(
             certificate,
             made.pem,
-            made.ca_pem,
+            made.stored,
             key=made.key,
             keystores=keystores,
             renewed_for=granted(certificate, now=self.context.now()),
@@ -194,11 +195,16 @@ class Issuer:
         return None
 
     async def _keystores(
-        self, certificate: ClientCertificate, pem: str, ca_pem: str, key: Secret | None, body: Body | None
+        self,
+        certificate: ClientCertificate,
+        pem: str,
+        stored: Stored,
+        key: Secret | None,
+        body: Body | None,
     ) -> Keystores | Trouble:
         if key is None or not certificate.keystore.wanted:
             return Keystores()
-        return await self.keystores.make(certificate, Content(pem, key, (ca_pem,)), body)
+        return await self.keystores.make(certificate, pem, key, stored, body)
 
     async def _replace(self, certificate: ClientCertificate, body: Body) -> Trouble | None:
         kind, name = place_of(certificate)

@@ -30,6 +30,7 @@ from mtls_operator.pki import (
     make_password,
     pkcs12_of,
 )
+from mtls_operator.plan.authority import Stored
 from mtls_operator.plan.keystore import friendly_name, mark_of
 from mtls_operator.plan.objects import secret_value
 from mtls_operator.plan.trouble import Trouble
@@ -115,16 +116,22 @@ class KeystoreMaker:
         self._refused[certificate.meta.key] = (mark, obstacle)
 
     async def make(
-        self, certificate: ClientCertificate, content: Content, stored: Body | None
+        self, certificate: ClientCertificate, pem: str, key: Secret, signer: Stored, stored: Body | None
     ) -> Keystores | Trouble:
-        """Return the keystores of a certificate; what is ``stored`` is kept where it is as it should be."""
+        """Return the keystores of a certificate and its key; what is ``stored`` is kept where it is as it should be.
+
+        A PKCS#12 file has the CA that signed it, ``signer``, and those between that and the root; the file for servers
+        what they send: nothing where the CA is the root.
+        """
+        sent = signer.sent_pem
+        content = Content(pem, key, sent or (signer.authority.certificate_pem,))
         wanted = certificate.keystore
         files: dict[str, Secret] = {}
         version = None
         reference = _reference(certificate)
         try:
             if wanted.combined_pem:
-                files[names.COMBINED_KEY] = combined_pem(Content(content.certificate_pem, content.key_pem))
+                files[names.COMBINED_KEY] = combined_pem(Content(pem, key, sent))
             if wanted.pkcs12 is not None and reference is not None:
                 place = (certificate.meta.namespace, reference.name)
                 body = await self.context.cluster.get(Kind.SECRET, *place)

@@ -135,7 +135,9 @@ class Ledgers:
         ]
         return "\n".join(texts)
 
-    async def drop(self, tenant: Tenant, serials: frozenset[str], *, now: datetime) -> int:
+    async def drop(
+        self, tenant: Tenant, serials: frozenset[str], *, now: datetime, retired: frozenset[str] = frozenset()
+    ) -> int:
         """Remove every line of serial numbers that may go; return how many of them there were.
 
         Each page is rewritten at exactly the version read, and removed at it where nothing is left. Whatever is done of
@@ -143,7 +145,7 @@ class Ledgers:
         next record goes there, and it shows that there was a ledger.
         """
         async with tenant.lock:
-            going = prunable((page.text for page in tenant.pages), serials, now=now)
+            going = prunable((page.text for page in tenant.pages), serials, now=now, retired=retired)
             if not going or tenant.pages_stale:
                 return 0
             tenant.unlearn(going)  # first: what memory alone knows would be written back

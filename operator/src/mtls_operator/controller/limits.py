@@ -33,6 +33,7 @@ class SeenLimits(Protocol):
 
     tenants: dict[str, Tenant]
     refused: Counter[str]
+    waiting: dict[str, tuple[str, ...]]
 
 
 class LimitReachedError(Exception):
@@ -93,7 +94,7 @@ class Limits:
             return ""
         at, said = self._counted.get(tenant.uid, (_NEVER, ""))
         if not at <= now < at + _COUNTED_FOR:
-            said = no_more_records(tenant.ledger, objects=objects, now=now)
+            said = no_more_records(tenant.ledger, tenant.generations, objects=objects, now=now)
             self._counted[tenant.uid] = (now, said)
         return said
 
@@ -108,11 +109,15 @@ def observe_limits(metrics: Metrics, world: World, authorities: SeenLimits) -> N
     """Set the metrics about limits, of all namespaces together: no name of one is told."""
     for reason in (Reason.RATE_LIMITED, Reason.CAPACITY_REACHED):
         metrics.limited.labels(reason.value).set(authorities.refused[reason.value])
+    present = authorities.tenants
+    metrics.rotations.set(
+        sum(len(hosts) for namespace, hosts in authorities.waiting.items() if namespace in present)
+    )
     metrics.fullness.set(
         max(
             (
                 fullness(tenant.generations, tenant.ledger, objects=len(world.certificates.of(namespace)))
-                for namespace, tenant in authorities.tenants.items()
+                for namespace, tenant in present.items()
             ),
             default=0.0,
         )

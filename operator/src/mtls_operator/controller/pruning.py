@@ -13,7 +13,7 @@ from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.ledgers import Ledgers
 from mtls_operator.controller.seen_certificates import facts_of
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.plan.pruning import SteadyClock, ended
+from mtls_operator.plan.pruning import SteadyClock, ended, of_retired
 
 _log = structlog.get_logger(__name__)
 
@@ -49,10 +49,12 @@ class Pruning:
             return
         self._looked[tenant.uid] = moment
         now = self.context.now()
-        candidates = ended(tenant.ledger, listed=tenant.readable.listed, held=self._held(tenant), now=now)
+        retired = of_retired(tenant.ledger, tenant.generations, now=now)
+        held = self._held(tenant)
+        candidates = ended(tenant.ledger, listed=tenant.readable.listed, held=held, now=now, retired=retired)
         if not candidates:
             return
-        dropped = await self.ledgers.drop(tenant, candidates, now=now)
+        dropped = await self.ledgers.drop(tenant, candidates, now=now, retired=retired)
         _log.info("ledger.pruned", namespace=tenant.namespace, records=dropped)
 
     def _held(self, tenant: Tenant) -> set[str]:

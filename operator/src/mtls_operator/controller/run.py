@@ -15,6 +15,7 @@ import structlog
 from mtls_operator.cluster import KubernetesCluster, UnavailableError, connect
 from mtls_operator.controller import keys
 from mtls_operator.controller.crl_server import CrlServer
+from mtls_operator.controller.first_lists import FirstLists
 from mtls_operator.controller.handlers import WATCHED, registry_for, settings_for
 from mtls_operator.controller.health import HealthServer
 from mtls_operator.controller.internal import SERVER_LIFETIME
@@ -76,10 +77,13 @@ async def run(settings: Settings) -> int:
     if settings.crl_port:
         await crls.start(settings.crl_port)
     operator.context.queue.add(keys.INTERNAL)
+    first = FirstLists(cluster, WATCHED)
     parts = [
-        asyncio.create_task(_watch(operator, stop), name="kopf"),
+        asyncio.create_task(_watch(operator, first, stop), name="kopf"),
         asyncio.create_task(_rotate(operator), name="rotation"),
         asyncio.create_task(operator.lists.run(), name="lists"),
+        asyncio.create_task(_begin(operator, first, stop), name="first lists"),
+        asyncio.create_task(operator.given.run(), name="given"),
     ]
     stopping = asyncio.create_task(stop.wait(), name="signal")
     done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -129,10 +133,18 @@ async def _unless(stop: asyncio.Event, building: Coroutine[Any, Any, Operator]) 
     return None
 
 
-async def _watch(operator: Operator, stop: asyncio.Event) -> None:
+async def _begin(operator: Operator, first: FirstLists, stop: asyncio.Event) -> None:
+    """Let the work begin once everything has been seen, unless the end came first; like every part, do not end."""
+    await first.wait()
+    if not stop.is_set():
+        operator.begin()
+    await asyncio.Event().wait()
+
+
+async def _watch(operator: Operator, first: FirstLists, stop: asyncio.Event) -> None:
     memo: Any = kopf.Memo()
     await kopf.operator(
-        registry=registry_for(operator.dispatch, operator.first_event),
+        registry=registry_for(operator.dispatch, first),
         settings=settings_for(kopf.OperatorSettings()),
         memo=memo,
         clusterwide=True,

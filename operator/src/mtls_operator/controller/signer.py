@@ -24,11 +24,10 @@ from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.contents import value_of
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.limits import LimitReachedError, Limits
-from mtls_operator.controller.seen_certificates import is_signed
+from mtls_operator.controller.seen_certificates import facts_of, is_signed
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.terms import Terms
 from mtls_operator.pki import (
-    Authority,
     CertificateFacts,
     Issued,
     KeyAlgorithm,
@@ -36,6 +35,7 @@ from mtls_operator.pki import (
     PkiError,
     Request,
     digest_of_key,
+    index_in,
     is_pair,
     issue_client,
     issue_client_from_request,
@@ -54,10 +54,10 @@ _T = TypeVar("_T", Trouble, Trouble | None)
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A certificate, that of the CA that signed it, and its key (None: its owner has it)."""
+    """A certificate, the generation of the CA that signed it, and its key (None: its owner has it)."""
 
     pem: str
-    ca_pem: str
+    stored: Stored
     facts: CertificateFacts
     key: Secret | None
 
@@ -94,10 +94,10 @@ class Signer:
             kept = await self._kept_key(certificate, tenant, stored)
             if kept is not None and digest_of_key(kept) in tenant.compromised:
                 return _COMPROMISED_SECRET
-            authority, serial = await self.authorities.allot(tenant)
+            active, serial = await self.authorities.allot(tenant)
             if request is not None:
-                return self._for_request(certificate, request, tenant, authority, serial)
-            return await self._with_key(certificate, tenant, authority, serial, kept=kept)
+                return self._for_request(certificate, request, tenant, active, serial)
+            return await self._with_key(certificate, tenant, active, serial, kept=kept)
         except LimitReachedError as error:
             return self._limited(error.obstacle)
         except AuthorityUnusableError as error:
@@ -124,59 +124,57 @@ class Signer:
             return None
         if stored is None or not fits or facts.serial != certificate.status.get("serialNumber"):
             return None
-        return Made(plain_pem(pem), stored.authority.certificate_pem, facts, None)
+        return Made(plain_pem(pem), stored, facts, None)
 
     @staticmethod
     def signed_by_us(tenant: Tenant, certificate_pem: str) -> Stored | None:
-        """Return the generation of the CA that signed a certificate, also one that counts no more."""
+        """Return the generation of the CA that signed a certificate, also one that counts no more.
+
+        With a CA that was given to us somebody else may have signed, too: what no list of ours could name is not ours.
+        """
         for stored in reversed(tenant.generations):
             if is_signed(stored.authority.certificate_pem, certificate_pem):
-                return stored
+                return stored if not stored.given_by or _is_in(stored, certificate_pem) else None
         return None
-
-    def _list_of(self, tenant: Tenant, authority: Authority) -> str:
-        """Return the URL of the list of a CA, for what is issued now: another URL is no reason to issue anew."""
-        own = (one.generation for one in tenant.generations if one.authority.digest == authority.digest)
-        return self.context.settings.crl_url_of(tenant.namespace, next(own))
 
     def _for_request(
         self,
         certificate: ClientCertificate,
         request: Request,
         tenant: Tenant,
-        authority: Authority,
+        active: Stored,
         serial: int,
     ) -> Made:
         subject, alternative_names = own_names(certificate)
         issued = issue_client_from_request(
-            authority,
+            active.authority,
             request,
             validity=certificate.validity,
             serial=serial,
             now=self.context.now(),
             subject=subject,
             sans=alternative_names,
-            crl_url=self._list_of(tenant, authority),
+            crl_url=self.context.settings.crl_url_of(tenant.namespace, active.generation),
         )
-        return Made(issued.certificate_pem, authority.certificate_pem, issued.facts, None)
+        return Made(issued.certificate_pem, active, issued.facts, None)
 
     async def _with_key(
         self,
         certificate: ClientCertificate,
         tenant: Tenant,
-        authority: Authority,
+        active: Stored,
         serial: int,
         *,
         kept: Secret | None,
     ) -> Made:
         """Sign; RSA keys take their time, to make and to read, and do so off the event loop."""
         subject, alternative_names = names_of(certificate)
-        url = self._list_of(tenant, authority)
+        url = self.context.settings.crl_url_of(tenant.namespace, active.generation)
 
         def sign() -> Issued:
             new = KeySpec(KeyAlgorithm(certificate.algorithm.value), certificate.key_size)
             return issue_client(
-                authority,
+                active.authority,
                 subject=subject,
                 sans=alternative_names,
                 key=new if kept is None else kept,
@@ -188,7 +186,7 @@ class Signer:
 
         slow = certificate.algorithm is RequestedAlgorithm.RSA
         issued = await asyncio.to_thread(sign) if slow else sign()
-        return Made(issued.certificate_pem, authority.certificate_pem, issued.facts, issued.key_pem)
+        return Made(issued.certificate_pem, active, issued.facts, issued.key_pem)
 
     async def _kept_key(
         self, certificate: ClientCertificate, tenant: Tenant, stored: Body | None
@@ -221,6 +219,13 @@ class Signer:
             return key
         ours = self.signed_by_us(tenant, beside.decode("ascii", "replace")) is not None
         return key if ours and is_pair(beside, key) else None
+
+
+def _is_in(stored: Stored, certificate_pem: str) -> bool:
+    """Say whether the serial number of a certificate is one that a generation gives out."""
+    facts = facts_of(certificate_pem)
+    index = index_in(facts.serial) if facts is not None else None
+    return index is not None and index >= stored.first_index
 
 
 _COMPROMISED_SECRET = Trouble(

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from mtls_operator.pki import Authority
 from mtls_operator.plan.authority import Phase, Stored
+from mtls_operator.plan.given import Given
 from mtls_operator.plan.ledger import Entry, Record, compromised_keys, inherited, is_compromised
 from mtls_operator.plan.pages import INDEX_KEY
 from mtls_operator.plan.published import Publication
@@ -87,6 +88,10 @@ class Tenant:
     page_noticed: int = 0
     #: By host (namespace/name): the issuers that every proxy of it trusts now.
     confirmed: dict[str, frozenset[str]] = field(default_factory=dict)
+    #: What administrators gave as the next CA, whether that must be looked at again, and what they have to do.
+    given: Given = field(default_factory=Given)
+    given_stale: bool = True
+    notice: Trouble | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def learn(self, records: Iterable[Record]) -> None:

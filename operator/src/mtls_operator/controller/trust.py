@@ -46,6 +46,7 @@ class Trusted:
     obstacle: Trouble | None = None
     held: Held = field(default_factory=Held)
     look_again: datetime | None = None
+    notes: tuple[str, ...] = ()
 
 
 def target_of(namespace: str, source: Source) -> Target:
@@ -124,6 +125,7 @@ class Trusts:
             troubles=(*cas.troubles, *lists.troubles),
             held=Held(cas.held or {}, lists.held),
             look_again=earliest(cas.look_again, lists.look_again),
+            notes=cas.notes,
         )
 
     async def _file(self, namespace: str, source: Source) -> File:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.reason import Reason
-from mtls_operator.controller.contents import is_complete
+from mtls_operator.controller.contents import is_complete, with_chain
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.holdings import former, holder_of, written_of
 from mtls_operator.controller.issuer import conflict
@@ -64,7 +64,7 @@ class Views:
             now=now,
             renewal=self._renewal(certificate, tenant, facts, seen, now=now),
             former=former(context.world, tenant, certificate, now=now),
-            pem=plain_pem(seen.certificate) if facts is not None and seen is not None else "",
+            pem=_pem(certificate, seen, stored) if facts is not None and seen is not None else "",
             distrusted=stored is not None and not stored.trusted,
             incomplete=not current,
             contents=problem,
@@ -100,7 +100,7 @@ class Views:
         """Say whether everything beside the certificate is there, and why a keystore cannot be made."""
         if seen is None or stored is None:
             return True, None
-        complete = is_complete(certificate, seen, stored.authority.certificate_pem)
+        complete = is_complete(certificate, seen, stored)
         current, obstacle = self.keystores.judge(certificate, seen, version)
         return complete and current, obstacle
 
@@ -143,6 +143,15 @@ class Views:
         """Say whether the ledger can have to follow this object at all."""
         meta = certificate.meta
         return certificate.revoked or meta.deleting or meta.uid in tenant.owned
+
+
+def _pem(certificate: ClientCertificate, seen: Written, stored: Stored | None) -> str:
+    """Return what is there for the owner of a key; while the CA is missing what the status says of it stays."""
+    plain = plain_pem(seen.certificate)
+    if stored is not None:
+        return with_chain(plain, stored)
+    said = str(certificate.status.get("certificate") or "")
+    return said if said.startswith(plain) else plain
 
 
 def _has_its_key(certificate: ClientCertificate, seen: Written) -> bool:

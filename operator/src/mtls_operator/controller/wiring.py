@@ -30,6 +30,7 @@ from mtls_operator.controller.leftovers import Leftovers
 from mtls_operator.controller.limits import observe_limits
 from mtls_operator.controller.lists import Lists
 from mtls_operator.controller.metrics import Metrics
+from mtls_operator.controller.notices import Notices
 from mtls_operator.controller.pruning import Pruning
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
@@ -65,16 +66,15 @@ class Operator:
     metrics: Metrics
     watches: NamedWatches
     lists: LabelledWatch
+    given: LabelledWatch
     passwords: NamedWatches
     status_port: ProxyStatus
     internal: Internal
     served: ServedLists = field(default_factory=ServedLists)
     synced: bool = False
 
-    def first_event(self) -> None:
+    def begin(self) -> None:
         """Start to work: the first lists are complete."""
-        if self.synced:
-            return
         self.synced = True
         self.discovery.open()
         self.workers.start()
@@ -101,6 +101,11 @@ class Operator:
         self.metrics.refusals.set(snapshot.refusals)
         self.metrics.queue.set(self.context.queue.ready_length())
         observe_limits(self.metrics, self.context.world, self.dispatch.authorities)
+        self.metrics.issuing_cas_to_give(
+            tenant.notice.reason.value
+            for tenant in self.dispatch.authorities.tenants.values()
+            if tenant.notice is not None
+        )
         return self.metrics.text()
 
 
@@ -142,6 +147,16 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
     )
     # Before any rule is looked at: a rule whose list is not known yet would be refused.
     await lists.load()
+    given = LabelledWatch(
+        cluster,
+        Kind.SECRET,
+        names.ISSUING_CA_LABEL,
+        on_seen=dispatch.given_seen,
+        on_gone=dispatch.given_gone,
+        namespace=settings.operator_namespace,
+    )
+    # Before the first CA of a namespace: one that was given must not be forestalled by one of our own.
+    await given.load()
     keystores = KeystoreMaker(context)
     passwords = NamedWatches(cluster, lambda target: keystores.changed(*target[1:]))
     keystores.watches = passwords
@@ -162,6 +177,7 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
         metrics=metrics,
         watches=watches,
         lists=lists,
+        given=given,
         passwords=passwords,
         status_port=status_port,
         internal=own,
@@ -189,6 +205,7 @@ def reconcilers(  # noqa: PLR0913, PLR0917 - everything that they are made of
         RevocationRequests(context, authorities),
         lists,
         Pruning(context, authorities.ledgers, clock),
+        Notices(context, authorities),
     )
     certificate = CertificateReconciler(
         context, authorities, Issuer(context, authorities, keystores), Views(context, keystores)

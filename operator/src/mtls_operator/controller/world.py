@@ -1,6 +1,6 @@
 """What the operator has seen of the cluster, as small parsed values: never whole bodies, never key material.
 
-Fed by kopf's index functions and by the answers to our own writes, whichever is newer. It decides nothing.
+Fed by kopf's events and by the answers to our own writes, whichever is newer. It decides nothing.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ _ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
 #: Filter state through which the scripts speak: names and values are fixed in the Lua files too.
 DECISION: Final = "mtls.decision"
 REVOKED: Final = "mtls.revoked"
+#: Set by the listener, once for a connection.
+CONNECTION: Final = "mtls.connection"
 
 #: A starting proxy asks the operator for this long before it starts from the mounted file.
 _FIRST_FETCH: Final = "2s"

@@ -2,6 +2,9 @@
 
 TLS asks for a client certificate and never refuses one: rules decide per request and per path. Both kinds of
 session resumption are off: a resumed session is not validated again.
+
+Connections are numbered for the scripts, which ask about each certificate once and not at every request
+(``connection.lua``). Envoy counts connections up from its start, so that no number comes twice.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from mtls_operator.api import names
-from mtls_operator.envoy import sds
+from mtls_operator.envoy import filters, sds
 from mtls_operator.envoy.config import IN_POD, Placement, ProxyConfig
 from mtls_operator.envoy.connection_manager import connection_manager
 from mtls_operator.envoy.document import Json, discovery_response, extension, typed
@@ -17,6 +20,7 @@ from mtls_operator.envoy.document import Json, discovery_response, extension, ty
 LISTENER: Final = "mtls"
 
 _LISTENER: Final = "envoy.config.listener.v3.Listener"
+_STATE: Final = "envoy.extensions.filters.network.set_filter_state.v3.Config"
 _INSPECTOR: Final = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
 _DOWNSTREAM_TLS: Final = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
 
@@ -35,7 +39,7 @@ def listener(config: ProxyConfig, placement: Placement = IN_POD) -> str:
     chain = {
         "transport_socket": extension("tls", _DOWNSTREAM_TLS, _tls(config, placement)),
         "transport_socket_connect_timeout": "10s",
-        "filters": [connection_manager(config, placement)],
+        "filters": [_number(), connection_manager(config, placement)],
     }
     address = {"address": placement.address, "port_value": placement.tls_port}
     fields = {
@@ -48,6 +52,16 @@ def listener(config: ProxyConfig, placement: Placement = IN_POD) -> str:
         "filter_chains": [chain],
     }
     return discovery_response([typed(_LISTENER, fields)])
+
+
+def _number() -> Json:
+    """Return the network filter that gives each connection its number."""
+    number = {
+        "object_key": filters.CONNECTION,
+        "factory_key": "envoy.string",
+        "format_string": {"text_format_source": {"inline_string": "%CONNECTION_ID%"}},
+    }
+    return extension("number", _STATE, {"on_new_connection": [number]})
 
 
 def _tls(config: ProxyConfig, placement: Placement) -> Json:

@@ -50,8 +50,13 @@ def revocation_script(
         if not 0 <= issuer.first < _INDICES:
             raise ScriptError(f"{issuer.first} is no index")
         lists[issuer.digest] = f'{{{issuer.first}, "{sextets(issuer.bitmap)}"}}'
-    body = (
-        f"local lists = {lua_table(lists.items())}\nlocal decide = {call('revocation', 'lists', str(epoch))}"
+    decide = call("revocation", "lists", str(epoch), "by_connection")
+    body = "\n".join(
+        [
+            f"local lists = {lua_table(lists.items())}",
+            f"local by_connection = {call('connection')}",
+            f"local decide = {decide}",
+        ]
     )
     return assemble(names.REVOCATION_FILTER, epoch=epoch, mounted=mounted, body=body)
 

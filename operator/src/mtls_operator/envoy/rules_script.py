@@ -29,7 +29,10 @@ _STATUS: Final = range(400, 500)
 _ACTIONS: Final = frozenset({"block", "log", "skip"})
 _FORWARDED: Final[tuple[Forwarded, ...]] = get_args(Forwarded)
 #: What rules.lua takes, in its order: locals of the script.
-_ARGUMENTS: Final = ("config", "rules_for", "facts_of", "paths", "answer", "record", "forward", "own")
+_ARGUMENTS: Final = (
+    *("config", "rules_for", "facts_of", "paths", "answer", "record", "forward", "own"),
+    "by_connection",
+)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 #: A header value without line ends or other control characters (RFC 9110, 5.5).
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]+")
@@ -105,7 +108,7 @@ def rules_script(  # noqa: PLR0913 - keyword-only, and each is a part of the tex
             f"local forward = {call('forward', 'wanted', 'config.issuers', 'certificates', 'sha256')}",
             *imported_lists({issuer.digest: issuer.imported for issuer in issuers if not issuer.listed}),
             f"local own = {call('own', 'imported', 'certificates', 'sha256')}",
-            f"local paths = {call('path')}",
+            f"local paths, by_connection = {call('path')}, {call('connection')}",
             f"local decide = {call('rules', *_ARGUMENTS)}",
         ]
     )

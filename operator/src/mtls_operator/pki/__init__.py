@@ -27,7 +27,12 @@ from mtls_operator.pki.imported import (
     read_crls,
 )
 from mtls_operator.pki.instants import CLOCK_SKEW
-from mtls_operator.pki.issuing import IssuingAuthority, load_issuing_authority
+from mtls_operator.pki.issuing import (
+    MAX_ABOVE,
+    IssuingAuthority,
+    load_issuing_authority,
+    load_kept_authority,
+)
 from mtls_operator.pki.keys import KeyAlgorithm, KeySpec, PrivateKey, generate_key, key_to_pem, load_key
 from mtls_operator.pki.keystore import (
     Content,
@@ -79,6 +84,7 @@ __all__ = [
     "BITMAP_LIMIT",
     "CLOCK_SKEW",
     "INDEX_LIMIT",
+    "MAX_ABOVE",
     "MAX_CERTIFICATES",
     "MAX_LISTS",
     "MAX_REQUEST_BYTES",
@@ -146,6 +152,7 @@ __all__ = [
     "kind_of_key",
     "load_authority",
     "load_issuing_authority",
+    "load_kept_authority",
     "load_key",
     "make_password",
     "make_serial",

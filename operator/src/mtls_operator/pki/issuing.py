@@ -7,6 +7,7 @@ for each leaf.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -15,13 +16,13 @@ from typing import Final
 from cryptography import x509
 
 from mtls_operator.api.secret import Secret
-from mtls_operator.pki.authority import Authority, assemble, key_belongs
+from mtls_operator.pki.authority import Authority, assemble, key_belongs, require_authority
 from mtls_operator.pki.bundle import Bundle, read_bundle
-from mtls_operator.pki.certificate import facts_of, find_extension
-from mtls_operator.pki.errors import PkiError, Reason
+from mtls_operator.pki.certificate import facts_of, find_extension, parse_certificate, to_bytes
+from mtls_operator.pki.errors import PkiError, Reason, refusing
 from mtls_operator.pki.instants import rfc3339
 from mtls_operator.pki.keys import load_key
-from mtls_operator.pki.trusted import Refusal, TrustedCa
+from mtls_operator.pki.trusted import Refusal, TrustedCa, is_issuer, trusted_ca
 
 _REASONS: Final = MappingProxyType(
     {
@@ -31,6 +32,8 @@ _REASONS: Final = MappingProxyType(
         Refusal.NO_CERT_SIGN: Reason.NOT_AN_AUTHORITY,
     }
 )
+#: More is above no issuing CA: with a leaf these are the five certificates that a proxy looks at.
+MAX_ABOVE: Final = 3
 #: Limits of a CA on what is below it that leaves of ours could break (RFC 5280, 4.2.1.10 and 4.2.1.11).
 _LIMITS: Final = (x509.NameConstraints, x509.PolicyConstraints)
 
@@ -40,11 +43,14 @@ class IssuingAuthority:
     """An `Authority`, and the certificates above it from its issuer to the root; none for a root itself.
 
     Leaves are handed out with the authority's certificate and ``intermediates_pem``; what verifies them is
-    ``bundle_pem``.
+    ``bundle_pem``. ``key_digest`` is what makes two certificates one CA to everybody who checks a signature;
+    ``look_again`` is when time alone makes it unusable.
     """
 
     authority: Authority
     chain_pem: tuple[str, ...]
+    key_digest: str = ""
+    look_again: datetime | None = None
 
     @property
     def intermediates_pem(self) -> tuple[str, ...]:
@@ -63,12 +69,14 @@ def load_issuing_authority(
     """Return the CA whose certificate stands first in a PEM, followed by those above it up to its root.
 
     Required: everything that `read_bundle` requires of every certificate in it, the key of the first one,
-    ``cRLSign``, a path to a root that its length constraints allow, no limits on names and policies, and
-    that the CA ends with those above it at the latest. Raises `PkiError` that names the certificate.
+    ``cRLSign``, a key identifier, a path to a root that its length constraints allow, no limits on names and policies,
+    and that the CA ends with those above it at the latest. Raises `PkiError` that names the certificate.
     """
     key = load_key(key_pem)
     bundle = read_bundle(certificate_pem, now=now)
     for refused in bundle.refused:
+        if refused.reason is Refusal.DUPLICATE:
+            continue
         raise PkiError(_REASONS.get(refused.reason, Reason.INVALID_CA_CERTIFICATE), f"the CA: {refused}")
     first = bundle.accepted[0]
     if not key_belongs(first.certificate, key):
@@ -76,6 +84,8 @@ def load_issuing_authority(
     usage = find_extension(first.certificate, x509.KeyUsage)
     if usage is None or not usage.crl_sign:
         raise _refuse(first, "may not sign revocation lists (keyUsage cRLSign is missing)")
+    if not first.ski:
+        raise _refuse(first, "has no subject key identifier (RFC 5280, 4.2.1.2), by which it is told apart")
     path = _path(first, bundle)
     for ca in (first, *path):
         _require_no_limits(ca)
@@ -88,7 +98,42 @@ def load_issuing_authority(
     return IssuingAuthority(
         authority=assemble(first.certificate, key, key_pem),
         chain_pem=tuple(ca.certificate_pem for ca in path),
+        key_digest=first.key_digest,
+        look_again=bundle.look_again,
     )
+
+
+def load_kept_authority(
+    certificate_pem: bytes | str, key_pem: Secret, chain_pem: bytes | str
+) -> IssuingAuthority:
+    """Return a CA that `load_issuing_authority` accepted before, with the certificates above it, from where it is kept.
+
+    Every certificate has to bear the signature of the next one, and the last one its own, so that what is kept says
+    what it said. As in `load_authority` nothing is asked of the time. Raises `PkiError` for anything else.
+    """
+    certificate = parse_certificate(certificate_pem)
+    facts_of(certificate)
+    key = load_key(key_pem)
+    if not key_belongs(certificate, key):
+        raise PkiError(Reason.KEY_MISMATCH, "the key of the CA does not belong to its certificate.")
+    require_authority(certificate)
+    line = (certificate, *_certificates(to_bytes(chain_pem)))
+    linked = all(is_issuer(upper, lower) for lower, upper in itertools.pairwise(line))
+    if not linked or not trusted_ca(line[-1]).self_signed:
+        raise PkiError(Reason.INVALID_CA_CERTIFICATE, "the certificates above the CA do not lead to a root.")
+    cas = [trusted_ca(one) for one in line]
+    return IssuingAuthority(
+        authority=assemble(certificate, key, key_pem),
+        chain_pem=tuple(ca.certificate_pem for ca in cas[1:]),
+        key_digest=cas[0].key_digest,
+    )
+
+
+def _certificates(pem: bytes) -> list[x509.Certificate]:
+    if not pem.strip():
+        return []
+    with refusing(Reason.INVALID_CA_CERTIFICATE, "the certificates above the CA cannot be read"):
+        return x509.load_pem_x509_certificates(pem)
 
 
 def _path(first: TrustedCa, bundle: Bundle) -> tuple[TrustedCa, ...]:
@@ -96,6 +141,8 @@ def _path(first: TrustedCa, bundle: Bundle) -> tuple[TrustedCa, ...]:
         raise _refuse(
             first, "has no path to a root in this file: add the certificates of its issuers up to the root"
         )
+    if len(first.path) > MAX_ABOVE:
+        raise _refuse(first, f"has {len(first.path)} CAs above it, at most {MAX_ABOVE} are looked at")
     by_digest = {ca.digest: ca for ca in bundle.accepted}
     return tuple(by_digest[digest] for digest in first.path)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,7 +12,7 @@ from mtls_operator.api import names
 from mtls_operator.api.reason import Reason
 from mtls_operator.api.secret import Secret
 from mtls_operator.api.timestamp import format_timestamp, parse_timestamp
-from mtls_operator.pki import Authority, PkiError, load_authority
+from mtls_operator.pki import Authority, PkiError, load_authority, load_kept_authority
 from mtls_operator.plan.objects import Document, Owner, config_map, metadata, secret, secret_value
 from mtls_operator.plan.trouble import Trouble
 
@@ -82,8 +82,10 @@ class Stored:
     """One generation of a CA as it is kept: which indices are its own, and the Secret without its data.
 
     ``next_index`` is the first that is not reserved. ``rotate`` is what an administrator asked for; empty: nothing.
-    ``allowance`` is the mark of what its namespace has spent. ``others`` is what else lies in the Secret: a newer
-    operator's, which stays.
+    ``allowance`` is the mark of what its namespace has spent. ``given_by`` names the Secret of a user that it was taken
+    from; empty: the operator made it. ``chain_pem`` are the certificates above such a CA, the root last. ``others`` is
+    what else lies in the Secret, that chain and what a newer operator wrote: it stays. ``retired_at`` is since when its
+    leaves count no more, where that is on record.
     """
 
     authority: Authority
@@ -94,7 +96,10 @@ class Stored:
     first_index: int = 0
     rotate: str = ""
     allowance: str = ""
+    given_by: str = ""
+    chain_pem: tuple[str, ...] = ()
     others: Mapping[str, Secret] = field(default_factory=dict)
+    retired_at: datetime | None = None
 
     def signs_since(self, *, now: datetime) -> datetime:
         """Return when it took over from its predecessor; where nothing says so that can be true, when it was made."""
@@ -105,6 +110,11 @@ class Stored:
         except ValueError:
             return made
         return since if made <= since <= now else made
+
+    @property
+    def sent_pem(self) -> tuple[str, ...]:
+        """What goes after a leaf in ``tls.crt``: the CA and those above it but the root; nothing for a root."""
+        return (self.authority.certificate_pem, *self.chain_pem)[:-1]
 
     @property
     def trusted(self) -> bool:
@@ -133,8 +143,10 @@ def authority_document(  # noqa: PLR0913 - the parts of one object, most of them
     generation: int,
     authority: Authority,
     phase: Phase = Phase.ACTIVE,
+    given_by: str = "",
+    chain_pem: Sequence[str] = (),
 ) -> Document:
-    """Return the Secret of a new CA: no index is reserved yet."""
+    """Return the Secret of a new CA: no index is reserved yet. ``given_by`` and ``chain_pem`` as in `Stored`."""
     meta = metadata(
         operator_namespace,
         names.authority_secret(namespace, generation),
@@ -142,7 +154,10 @@ def authority_document(  # noqa: PLR0913 - the parts of one object, most of them
         labels=labels_of(namespace, namespace_uid),
     )
     meta["annotations"] = {names.PHASE_ANNOTATION: phase.value}
-    return _authority_secret(meta, authority, next_index=0, first_index=0)
+    if given_by:
+        meta["annotations"][names.GIVEN_BY_ANNOTATION] = given_by
+    above = {names.CA_KEY: Secret("".join(chain_pem).encode())} if chain_pem else None
+    return _authority_secret(meta, authority, next_index=0, first_index=0, others=above)
 
 
 def _authority_secret(
@@ -217,11 +232,15 @@ def read_stored(body: Mapping[str, Any], generation: int) -> Stored:
             f"Secret {name} in the operator's namespace has no usable annotation {names.PHASE_ANNOTATION}: "
             "restore it from a backup."
         ) from None
+    given_by = str(annotations.get(names.GIVEN_BY_ANNOTATION) or "")
+    certificate = secret_value(body, names.TLS_CERT_KEY) or b""
+    private = Secret(secret_value(body, names.TLS_KEY_KEY) or b"")
     try:
-        authority = load_authority(
-            secret_value(body, names.TLS_CERT_KEY) or b"",
-            Secret(secret_value(body, names.TLS_KEY_KEY) or b""),
-        )
+        if given_by:
+            kept = load_kept_authority(certificate, private, secret_value(body, names.CA_KEY) or b"")
+            authority, chain_pem = kept.authority, kept.chain_pem
+        else:
+            authority, chain_pem = load_authority(certificate, private), ()
     except PkiError as error:
         raise AuthorityUnusableError(
             f"Secret {name} in the operator's namespace is no usable CA: {error} Restore it from a backup."
@@ -235,11 +254,21 @@ def read_stored(body: Mapping[str, Any], generation: int) -> Stored:
         first_index=int(first),
         rotate=str(annotations.get(names.ROTATE_ANNOTATION) or ""),
         allowance=str(annotations.get(names.ALLOWANCE_ANNOTATION) or ""),
+        retired_at=_moment(annotations.get(names.RETIRED_ANNOTATION)),
+        given_by=given_by,
+        chain_pem=chain_pem,
         others={
             key: Secret(secret_value(body, key) or b"")
             for key in sorted((body.get("data") or {}).keys() - _KEYS)
         },
     )
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return parse_timestamp(str(text or ""))
+    except ValueError:
+        return None
 
 
 def without_data(body: Mapping[str, Any]) -> Document:
@@ -265,9 +294,12 @@ def reserve(stored: Stored, *, block: int = INDEX_BLOCK, allowance: str | None =
     return document
 
 
-def closed(stored: Stored, phase: Phase) -> Document:
+def closed(stored: Stored, phase: Phase, *, now: datetime) -> Document:
     """Return the Secret of a generation that signs no more: whoever still holds it as active cannot reserve."""
-    return _replaced(stored, phase=phase)
+    document = _replaced(stored, phase=phase)
+    if phase is Phase.RETIRED:
+        document["metadata"]["annotations"].setdefault(names.RETIRED_ANNOTATION, format_timestamp(now))
+    return document
 
 
 def opened(stored: Stored, *, first_index: int, now: datetime) -> Document:

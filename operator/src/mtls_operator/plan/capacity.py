@@ -7,12 +7,13 @@ and a retired CA takes its part of it along. The ledger has an end too: it must 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from mtls_operator.plan.authority import INDEX_BLOCK, Phase, Stored
 from mtls_operator.plan.ledger import Record
+from mtls_operator.plan.published import by_generation
 
 #: As many indices all trusted CAs of a namespace may have given out: about 815 KiB of the 1 MiB of a ConfigMap.
 INDICES: Final = 5_000_000
@@ -76,14 +77,20 @@ def may_be_full(ledger: Mapping[str, Record], *, objects: int) -> bool:
     return len(ledger) + objects >= RECORDS
 
 
-def no_more_records(ledger: Mapping[str, Record], *, objects: int, now: datetime) -> str:
-    """Return why nothing is issued whose revocation the ledger would have to keep; empty: nothing is against it."""
-    living = sum(record.not_after > now for record in ledger.values())
-    if living + objects < RECORDS:
+def no_more_records(
+    ledger: Mapping[str, Record], generations: Sequence[Stored], *, objects: int, now: datetime
+) -> str:
+    """Return why nothing is issued whose revocation the ledger would have to keep; empty: nothing is against it.
+
+    Certificates of a CA that was retired count no more.
+    """
+    living = [serial for serial, record in ledger.items() if record.not_after > now]
+    counting = sum(len(own) for stored, own in by_generation(generations, living) if stored.trusted)
+    if counting + objects < RECORDS:
         return ""
     return (
-        f"The ledger of this namespace names {living} certificates that have not ended, beside {objects} objects, and "
-        f"may name {RECORDS}: nothing more is issued until some have ended. {_WAY_OUT}"
+        f"The ledger of this namespace names {counting} certificates that have not ended, beside {objects} objects, "
+        f"and may name {RECORDS}: nothing more is issued until some have ended. {_WAY_OUT}"
     )
 
 

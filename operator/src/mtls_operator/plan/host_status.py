@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,7 +37,9 @@ SHOWN_MESSAGE = 16_000
 class HostView:
     """Everything that a host's status rests on.
 
-    ``expiring`` says which certificate of the user's own ends soon, ``filling`` that the namespace's list fills up.
+    ``expiring`` says which certificate of the user's own ends soon, ``filling`` that the namespace's list fills up,
+    ``notice`` what is to be done about the managed CA. ``holds_up`` is why the rotation of the CA waits for this host;
+    empty: it has confirmed; None: nothing waits. ``notes`` are worth knowing about the CAs of the user's own.
     """
 
     host: Host
@@ -56,6 +58,9 @@ class HostView:
     left_out: tuple[str, ...] = ()
     expiring: str = ""
     filling: str = ""
+    holds_up: str | None = None
+    notes: tuple[str, ...] = ()
+    notice: Trouble | None = None
 
 
 def status_of(view: HostView) -> dict[str, Any]:
@@ -134,7 +139,19 @@ def _conditions(view: HostView) -> list[Condition]:
     if view.rules.never_compiled:
         needed.append(ConditionType.ENFORCED)
     conditions = [accepted, resolved, programmed, deployed, enforced]
+    if view.holds_up is not None:
+        conditions.append(confirmed_condition(condition, view.holds_up))
     return [*conditions, ready(conditions, needed, message="In force on every proxy.")]
+
+
+def confirmed_condition(condition: MakeCondition, holds_up: str) -> Condition:
+    """Return whether the rotation of the namespace's CA waits for a host, and why; only while one is under way."""
+    message = (
+        f"The rotation of the namespace's CA waits for this host: {holds_up}"
+        if holds_up
+        else "Every proxy of this host trusts the new CA."
+    )
+    return condition(ConditionType.CA_CONFIRMED, Reason.CA_ROTATION, message, status=not holds_up)
 
 
 def _resolved(view: HostView, condition: MakeCondition) -> Condition:
@@ -147,35 +164,43 @@ def _resolved(view: HostView, condition: MakeCondition) -> Condition:
             _shortened(" ".join(trouble.message for trouble in view.troubles)),
             status=False,
         )
+    found = " ".join(["Everything that the spec names was found.", *view.notes])
+    reason, message = next(_remarks(view), (Reason.RESOLVED, _shortened(found)))
+    return condition(kind, reason, message, status=True)
+
+
+def _remarks(view: HostView) -> Iterator[tuple[Reason, str]]:
+    """Return what somebody should look at although everything is found, the gravest first."""
     if view.damaged:
         message = (
             f"The ledger has lines that cannot be read ({', '.join(view.damaged[:3])}): what they revoked stays "
             "revoked; restore the page from a backup, or remove the lines."
         )
-        return condition(kind, Reason.LEDGER_UNREADABLE, message, status=True)
+        yield Reason.LEDGER_UNREADABLE, message
     if view.recovered:
         message = (
             f"{view.recovered} revocations were missing from the ledger and were recovered from the published "
             f"list: check the backups of the operator's namespace."
         )
-        return condition(kind, Reason.LEDGER_ROLLBACK, message, status=True)
+        yield Reason.LEDGER_ROLLBACK, message
+    if view.notice is not None:
+        yield view.notice.reason, _shortened(view.notice.message)
     if view.left_out:
         message = (
             f"The list of revocations is too large for {' and '.join(view.left_out)}, even in pages: other gateways "
             "and people do not see the present one. The proxies have all of it. Use several namespaces."
         )
-        return condition(kind, Reason.LIST_TOO_LARGE, message, status=True)
+        yield Reason.LIST_TOO_LARGE, message
     if view.filling:
-        return condition(kind, Reason.LIST_NEARLY_FULL, view.filling, status=True)
+        yield Reason.LIST_NEARLY_FULL, view.filling
     if view.paged:
         message = (
             "The readable list of revocations does not fit into mtls-revocation: pages.json there names the ConfigMaps "
             "with its parts. The proxies have all of it."
         )
-        return condition(kind, Reason.LIST_IN_PAGES, message, status=True)
+        yield Reason.LIST_IN_PAGES, message
     if view.expiring:
-        return condition(kind, Reason.SERVING_CERTIFICATE_EXPIRING, view.expiring, status=True)
-    return condition(kind, Reason.RESOLVED, "Everything that the spec names was found.", status=True)
+        yield Reason.SERVING_CERTIFICATE_EXPIRING, view.expiring
 
 
 def _shortened(text: str) -> str:

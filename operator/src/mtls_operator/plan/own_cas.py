@@ -6,7 +6,7 @@ slip locks its clients out. Time is no mistake: what has expired leaves at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -45,13 +45,17 @@ class OwnCa:
 
 @dataclass(frozen=True, slots=True)
 class OwnCas:
-    """What the files come to; ``expired`` are names of CAs that time has taken out. ``look_again``: see `Bundle`."""
+    """What the files come to; ``expired`` are names of CAs that time has taken out. ``look_again``: see `Bundle`.
+
+    ``notes`` are worth knowing, and refuse nothing.
+    """
 
     trusted: tuple[OwnCa, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     held: Mapping[str, str] | None = None
     expired: frozenset[str] = frozenset()
     look_again: datetime | None = None
+    notes: tuple[str, ...] = ()
 
 
 def own_cas(
@@ -67,7 +71,21 @@ def own_cas(
         beside = [own.ca for own in found.trusted]
         read = partial(read_bundle, now=now, beside=beside, managed=managed)
         found = _with(found, source, file, held.get(str(source)), read)
-    return found
+    return replace(found, notes=tuple(_look_alikes(found.trusted)))
+
+
+def _look_alikes(trusted: Iterable[OwnCa]) -> Iterator[str]:
+    """Say which CAs have one name and different keys, in one file or in several: people take them for one."""
+    named: dict[str, list[OwnCa]] = {}
+    for own in trusted:
+        named.setdefault(own.ca.subject, []).append(own)
+    for subject, same in named.items():
+        if len({own.ca.key_digest for own in same}) > 1:
+            places = ", ".join(f"certificate {own.ca.index} of {describe(own.source)}" for own in same)
+            yield (
+                f"{_cut(subject)} is the name of CAs with different keys: {_cut(places)}. They are told apart by their "
+                "digests; rules tell them apart by cf.tls_client_auth.cert_issuer_ski."
+            )
 
 
 def _with(
@@ -133,9 +151,13 @@ def describe(source: Source) -> str:
 def said(refused: Iterable[object]) -> str:
     """Return the sentences of the first refusals, each cut to a length, for whoever wrote the file chose them."""
     texts = [str(one) for one in refused]
-    shown = [text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for text in texts[:_NAMED]]
+    shown = [_cut(text) for text in texts[:_NAMED]]
     more = len(texts) - len(shown)
     return " ".join([*shown, *([f"And {more} more."] if more else [])])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def earliest(*moments: datetime | None) -> datetime | None:

@@ -6,12 +6,14 @@ ahead by less than ``GRACE`` cannot prune what still counts, and one that has ju
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from mtls_operator.plan.authority import Stored
 from mtls_operator.plan.ledger import Record, decode, is_compromised
+from mtls_operator.plan.published import own_serials
 
 #: A record stays for so long after the end of its certificate.
 GRACE: Final = timedelta(days=30)
@@ -45,19 +47,42 @@ class SteadyClock:
         return elapsed >= STEADY
 
 
+def of_retired(
+    ledger: Mapping[str, Record], generations: Sequence[Stored], *, now: datetime
+) -> frozenset[str]:
+    """Return the serial numbers of CAs that were retired long ago: whatever is said of them, they count no more.
+
+    A CA whose retirement is not on record keeps its records: nobody knows whether it was long ago.
+    """
+    long_ago = {
+        stored.generation
+        for stored in generations
+        if not stored.trusted and stored.retired_at is not None and stored.retired_at + GRACE <= now
+    }
+    found = own_serials(generations, ledger) if long_ago else {}
+    return frozenset(serial for generation in long_ago for serial in found.get(generation, ()))
+
+
 def ended(
-    ledger: Mapping[str, Record], *, listed: Collection[str], held: Collection[str], now: datetime
+    ledger: Mapping[str, Record],
+    *,
+    listed: Collection[str],
+    held: Collection[str],
+    now: datetime,
+    retired: Collection[str] = (),
 ) -> frozenset[str]:
     """Return the serial numbers whose records may go by what counts of them.
 
     ``listed`` are those in the published list: as long as it names one, the ledger must know it, or it would be
-    recovered from there. ``held`` are those that an object or Secret still has: what is said of them stays. So do the
-    last `COMPROMISED_KEPT` that name a compromised key: its owner may ask with it again at any time.
+    recovered from there. ``held`` are those that an object or Secret still has: what is said of them stays. ``retired``
+    are those of `of_retired`: no signed list names them, and they may go before they end. The last `COMPROMISED_KEPT`
+    that name a compromised key stay: its owner may ask with it again at any time.
     """
     found = frozenset(
         serial
         for serial, record in ledger.items()
-        if record.not_after + GRACE <= now and serial not in listed and serial not in held
+        if serial not in held
+        and (serial in retired or (record.not_after + GRACE <= now and serial not in listed))
     )
     keys = sorted(
         (serial for serial in found if is_compromised(ledger[serial])),
@@ -66,12 +91,19 @@ def ended(
     return found - frozenset(keys[-COMPROMISED_KEPT:])
 
 
-def prunable(pages: Iterable[str], serials: Collection[str], *, now: datetime) -> frozenset[str]:
+def prunable(
+    pages: Iterable[str], serials: Collection[str], *, now: datetime, retired: Collection[str] = ()
+) -> frozenset[str]:
     """Return those of some serial numbers of which no line in any page still matters.
 
     All lines of a serial number go, or none: an older line would count again without the newer one.
     """
-    kept = {record.serial for page in pages for record in decode(page)[0] if record.not_after + GRACE > now}
+    kept = {
+        record.serial
+        for page in pages
+        for record in decode(page)[0]
+        if record.not_after + GRACE > now and record.serial not in retired
+    }
     return frozenset(serials) - kept
 
 

@@ -177,10 +177,8 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
     )
 
 
-def by_generation(
-    generations: Sequence[Stored], serials: Iterable[str]
-) -> list[tuple[Stored, dict[str, int]]]:
-    """Return the trusted generations, newest first, each with those serials that are its own and their indices.
+def own_serials(generations: Sequence[Stored], serials: Iterable[str]) -> dict[int, dict[str, int]]:
+    """Return by generation, trusted or not, those serials that are its own and their indices.
 
     An index that was never given out (a forged status) belongs to none: it must not blow up a bitmap.
     """
@@ -191,9 +189,16 @@ def by_generation(
     starts = [stored.first_index for stored in signing]
     ends = [*starts[1:], signing[-1].next_index] if signing else []
     indices = indices_in(serials)
-    found = {
+    return {
         stored.generation: {serial: index for serial, index in indices.items() if start <= index < end}
         for stored, start, end in zip(signing, starts, ends, strict=True)
     }
+
+
+def by_generation(
+    generations: Sequence[Stored], serials: Iterable[str]
+) -> list[tuple[Stored, dict[str, int]]]:
+    """Return the trusted generations, newest first, each with those serials that are its own and their indices."""
+    found = own_serials(generations, serials)
     newest_first = sorted(generations, key=lambda stored: -stored.generation)
     return [(stored, found.get(stored.generation, {})) for stored in newest_first if stored.trusted]

@@ -171,10 +171,10 @@ def _issuer(
             raise RequestRefusedError(
                 f"The certificate has expired at {format_timestamp(facts.not_after)}: it is refused already."
             )
-    elif request.index >= active.next_index + AHEAD:
+    if (signer is None or signer.given_by) and request.index >= active.next_index + AHEAD:
         raise RequestRefusedError(
             f"The CA has given out the numbers below {active.next_index}, and this one is {request.index}: check the "
-            "last eight digits, or give the certificate itself."
+            f"last eight digits, or {_OTHERWISE if signer is not None else _PROOF}."
         )
     if beyond_the_list(generations, request.index):
         raise RequestRefusedError(
@@ -189,6 +189,12 @@ def _issuer(
             "signed it with 'kubectl mtls ca rotate --compromised'."
         )
     return found
+
+
+_PROOF: Final = "give the certificate itself"
+_OTHERWISE: Final = (
+    "replace the CA with 'kubectl mtls ca rotate --compromised' if somebody else has signed with its key"
+)
 
 
 def _require_alone(

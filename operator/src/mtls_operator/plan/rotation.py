@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from mtls_operator.api import names
 from mtls_operator.pki import CertificateFacts, has_index, index_of, parse_serial
@@ -31,11 +31,15 @@ class Move(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step and the generation that it is about; ``phase`` is where a closed one goes."""
+    """A step and the generation that it is about; ``phase`` is where a closed one goes.
+
+    ``given`` names the Secret that the successor is taken from; empty: the operator makes it.
+    """
 
     move: Move
     stored: Stored
     phase: Phase = Phase.RETIRING
+    given: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,13 @@ def next_step(
     confirmations: Confirmations,
     living: Collection[int],
     now: datetime,
+    given: str = "",
 ) -> Step | None:
     """Return the next step; None: nothing is to be done, or somebody must confirm or end first.
 
-    ``living`` are the generations that have unexpired, unrevoked leaves.
+    ``living`` are the generations that have unexpired, unrevoked leaves. ``given`` names a Secret with a CA that is to
+    be the next one, whenever it is there. After a CA that was given nobody but an administrator lets the operator make
+    one of its own: by saying so, or because the key is compromised, where nothing may wait.
     """
     active = next((stored for stored in generations if stored.phase is Phase.ACTIVE), None)
     prepared = next((stored for stored in generations if stored.phase is Phase.PREPARED), None)
@@ -73,9 +80,20 @@ def next_step(
         if not confirmations.missing(prepared.authority.digest):
             return Step(Move.CLOSE, active)
         return None
-    if active.rotate or now >= rotation_time(active) or is_spent(active):
+    if given:
+        return Step(Move.PREPARE, active, given=given)
+    if wants_successor(active, now=now) and (not active.given_by or active.rotate in _MADE):
         return Step(Move.PREPARE, active)
     return None
+
+
+#: What lets the operator make the CA that follows one that was given to it.
+_MADE: Final = (names.ROTATE_MADE, names.ROTATE_COMPROMISED)
+
+
+def wants_successor(active: Stored, *, now: datetime) -> bool:
+    """Say whether the CA that signs is to be replaced: by its age, by what it has issued, or on request."""
+    return bool(active.rotate) or now >= rotation_time(active) or is_spent(active)
 
 
 def is_compromised(stored: Stored) -> bool:

@@ -148,7 +148,7 @@ def no_list_wanted(story: Story) -> Sequence[Forged]:
     return [story.leaf(root)]
 
 
-@case(REVOKED)
+@case(UNKNOWN)
 def revoked_with_a_short_serial(story: Story) -> Sequence[Forged]:
     """[root, which has revoked index 9] -> leaf: serial number 9, of one byte."""
     root = story.authority("root")
@@ -157,7 +157,7 @@ def revoked_with_a_short_serial(story: Story) -> Sequence[Forged]:
     return [story.leaf(root, serial=INDEX)]
 
 
-@case(V, but=Difference.PROFILE)
+@case(UNKNOWN, but=Difference.SERIALS)
 def serial_negative_of_a_listed_index(story: Story) -> Sequence[Forged]:
     """[root, which has revoked index 9] -> leaf: serial number -9."""
     root = story.authority("root")

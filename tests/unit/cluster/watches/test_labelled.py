@@ -28,11 +28,13 @@ class Source:
     events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     listed: int = 0
     asked: list[str] = field(default_factory=list)
+    places: set[str | None] = field(default_factory=set)
 
     async def snapshot(
         self, kind: Kind, namespace: str | None, *, labels: str = ""
     ) -> tuple[Sequence[dict[str, Any]], str]:
-        assert (kind, namespace, labels) == (Kind.CONFIG_MAP, None, "mtls-operator.dev/list")
+        assert (kind, labels) == (Kind.CONFIG_MAP, "mtls-operator.dev/list")
+        self.places.add(namespace)
         self.listed += 1
         answer = self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
         if isinstance(answer, Exception):
@@ -40,9 +42,10 @@ class Source:
         return answer, str(100 * self.listed)
 
     async def follow(
-        self, kind: Kind, *, labels: str, version: str
+        self, kind: Kind, *, labels: str, version: str, namespace: str | None = None
     ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         assert (kind, labels) == (Kind.CONFIG_MAP, "mtls-operator.dev/list")
+        self.places.add(namespace)
         self.asked.append(version)
         while (event := await self.events.get()) is not None:
             if isinstance(event, Exception):
@@ -55,13 +58,14 @@ class Lab:
     source: Source
     told: list[str] = field(default_factory=list)
 
-    def watch(self) -> LabelledWatch:
+    def watch(self, namespace: str | None = None) -> LabelledWatch:
         return LabelledWatch(
             self.source,
             Kind.CONFIG_MAP,
             "mtls-operator.dev/list",
             on_seen=lambda body: self.told.append(f"+{body['metadata']['name']}"),
             on_gone=lambda namespace, name: self.told.append(f"-{namespace}/{name}"),
+            namespace=namespace,
         )
 
 
@@ -82,6 +86,18 @@ async def test_everything_is_listed_and_then_followed_from_there() -> None:
     await follow(lab, ("ADDED", item("c", 101)), ("MODIFIED", item("a", 102)), ("DELETED", item("b", 103)))
     assert lab.told == ["+a", "+b", "+c", "+a", "-shop/b"]
     assert lab.source.asked == ["100"]
+
+
+@pytest.mark.parametrize("namespace", [None, "mtls-system"])
+async def test_only_the_given_namespace_is_looked_at(namespace: str | None) -> None:
+    lab = Lab(Source([[item("a")]]))
+    watch = lab.watch(namespace)
+    await watch.load()
+    lab.source.events.put_nowait(None)
+    task = asyncio.create_task(watch.run())
+    await asyncio.sleep(1)
+    task.cancel()
+    assert lab.source.places == {namespace}
 
 
 async def test_a_stream_that_ends_goes_on_where_it_was() -> None:

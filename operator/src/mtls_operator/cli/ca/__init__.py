@@ -13,9 +13,10 @@ _HELP = Help(
 _SHOW = Help(
     line="show the generations of a namespace's CA, and how far a rotation is",
     text=(
-        "Show each generation of a namespace's CA: its phase, subject and key identifier, its end, when it is due\n"
-        "to be replaced, and how many unexpired, unrevoked certificates of it there are. Without the right to read\n"
-        "the operator's namespace the same comes from what the namespace itself can see, as far as it tells."
+        "Show each generation of a namespace's CA: its phase, where it comes from (the operator, or the Secret in\n"
+        "which it was given), subject and key identifier, its end, when it is due to be replaced, and how many\n"
+        "unexpired, unrevoked certificates of it there are. Without the right to read the operator's namespace the\n"
+        "same comes from what the namespace itself can see, as far as it tells."
     ),
     examples="  kubectl mtls ca show -n shop\n  kubectl mtls ca show -n shop -o json",
 )
@@ -25,6 +26,9 @@ _ROTATE = Help(
         "Replace the CA of a namespace without a failed request: the new one is trusted everywhere before it signs,\n"
         "and the old one counts until the last of its certificates has ended. Needs the right to change Secrets in\n"
         "the operator's namespace.\n"
+        "\n"
+        "A CA that was given to the operator is followed by the next one that is given, without this command; only\n"
+        "--made-by-operator or --compromised lets the operator make one in its place.\n"
         "\n"
         "--compromised is for a stolen key: every certificate of the old CA is refused at once, good ones too,\n"
         "until their owners have new ones. It asks first, unless --yes.\n"
@@ -55,6 +59,11 @@ def add(commands: Commands) -> None:
         type=int,
         metavar="N",
         help="with --compromised: which one; default: the one that signs",
+    )
+    rotate.add_argument(
+        "--made-by-operator",
+        action="store_true",
+        help="after a CA that was given to the operator: let it make the next one",
     )
     rotate.add_argument("--yes", action="store_true", help="do not ask")
     rotate.add_argument("--wait", action="store_true", help="until the new CA signs")

@@ -50,7 +50,8 @@ class Generation:
     """One generation, without its key.
 
     ``generation`` 0 and ``phase`` None: not known here. ``leaves``: those that end last come first. ``name`` is
-    that of its Secret, ``rotate`` what an administrator asked for.
+    that of its Secret, ``rotate`` what an administrator asked for, ``given_by`` the Secret that it was taken from
+    (empty: the operator made it).
     """
 
     facts: CertificateFacts
@@ -60,6 +61,7 @@ class Generation:
     rotate: str = ""
     name: str = ""
     leaves: tuple[Leaf, ...] = ()
+    given_by: str = ""
 
     @property
     def due(self) -> datetime | None:
@@ -68,11 +70,24 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenSecret:
+    """A Secret with an issuing CA: the digest of its certificate where it can be read, and why it is refused."""
+
+    name: str
+    digest: str
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class View:
-    """The generations, newest first; ``complete`` is False where only the namespace could be read."""
+    """The generations, newest first; ``complete`` is False where only the namespace could be read.
+
+    ``given`` are the Secrets in which administrators give the namespace an issuing CA.
+    """
 
     generations: tuple[Generation, ...]
     complete: bool
+    given: tuple[GivenSecret, ...] = ()
 
 
 async def read_view(cluster: Cluster, namespace: str, operator: str, *, now: datetime) -> View:
@@ -85,18 +100,39 @@ async def read_view(cluster: Cluster, namespace: str, operator: str, *, now: dat
     try:
         kept = await read_kept(cluster, namespace, operator)
         pages = await cluster.list(Kind.CONFIG_MAP, operator, labels=selector("ledger", namespace))
+        given = await read_given(cluster, namespace, operator)
     except RejectedError as error:
         if not is_forbidden(error):
             raise
         return await _seen_from_inside(cluster, namespace, certificates)
     if not kept:
-        raise Unanswered(f"namespace {namespace} has no CA: it is made with the first host or certificate")
+        refused = "".join(f"\n{one.refused}" for one in given if one.refused)
+        raise Unanswered(
+            f"namespace {namespace} has no CA: it is made with the first host or certificate{refused}"
+        )
     records: list[Record] = []
     for page in pages:
         records += decode(str((page.get("data") or {}).get(RECORDS_KEY, "")))[0]
     leaves = _leaves(kept, latest(records), certificates, now=now)
     counted = tuple(replace(one, leaves=_ordered(leaves[one.generation])) for one in reversed(kept))
-    return View(counted, complete=True)
+    return View(counted, complete=True, given=given)
+
+
+async def read_given(cluster: Cluster, namespace: str, operator: str) -> tuple[GivenSecret, ...]:
+    """Return the Secrets in which administrators give a namespace an issuing CA, by name."""
+    bodies = await cluster.list(Kind.SECRET, operator, labels=f"{names.ISSUING_CA_LABEL}={namespace}")
+    return tuple(sorted(map(_given, bodies), key=lambda one: one.name))
+
+
+def _given(body: Body) -> GivenSecret:
+    try:
+        digest = read_certificate(secret_value(body, names.TLS_CERT_KEY) or b"").fingerprint_sha256
+    except PkiError:
+        digest = ""
+    annotations = body["metadata"].get("annotations") or {}
+    return GivenSecret(
+        str(body["metadata"]["name"]), digest, str(annotations.get(names.REFUSED_ANNOTATION) or "")
+    )
 
 
 async def read_kept(cluster: Cluster, namespace: str, operator: str) -> list[Generation]:
@@ -130,6 +166,7 @@ def _generation(body: Body, namespace: str) -> Generation:
         first_index=first,
         rotate=str(annotations.get(names.ROTATE_ANNOTATION) or ""),
         name=name,
+        given_by=str(annotations.get(names.GIVEN_BY_ANNOTATION) or ""),
     )
 
 

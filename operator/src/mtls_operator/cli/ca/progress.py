@@ -28,11 +28,16 @@ def _missing(host: Body, ski: str) -> str:
     if ((host["spec"].get("clientCAs") or {}).get("managed")) is False:
         return ""
     status = status_of(host)
+    said = {str(one.get("type")): one for one in conditions_of(status)}
+    accepted = said.get(ConditionType.ACCEPTED.value, {})
+    if accepted.get("reason") == Reason.INVALID_SPEC.value:
+        return f"cannot be read: {accepted.get('message')}"
     if ski not in {one.get("ski") for one in status.get("clientCAs") or ()}:
         return "does not trust the new CA yet"
-    deployed = next(
-        (one for one in conditions_of(status) if one.get("type") == ConditionType.DEPLOYED.value), {}
-    )
+    confirmed = said.get(ConditionType.CA_CONFIRMED.value)
+    if confirmed is not None:
+        return "" if confirmed.get("status") == "True" else str(confirmed.get("message"))
+    deployed = said.get(ConditionType.DEPLOYED.value, {})
     if deployed.get("status") == "True" or deployed.get("reason") == Reason.NO_PODS.value:
         return ""
     return str(deployed.get("message") or "its proxies are not known yet")

@@ -10,7 +10,7 @@ from mtls_operator.api import names
 from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.cli import clock
 from mtls_operator.cli.access import Access, on_cluster, operator_namespace
-from mtls_operator.cli.ca.generations import Generation, read_kept
+from mtls_operator.cli.ca.generations import Generation, GivenSecret, read_given, read_kept
 from mtls_operator.cli.ca.progress import missing_to_reissue, missing_to_retire, missing_to_sign
 from mtls_operator.cli.errors import Exit, Refused, Unanswered
 from mtls_operator.cli.screen import Screen
@@ -18,18 +18,30 @@ from mtls_operator.cli.waiting import wait
 from mtls_operator.cluster import Cluster, Kind
 from mtls_operator.plan.authority import Phase
 
+_GIVE = (
+    "the CA that signs was given to the operator (Secret {secret}): give the next one in a Secret of the operator's "
+    f"namespace with the label {names.ISSUING_CA_LABEL}={{namespace}}, and it follows by itself. With "
+    "--made-by-operator the operator makes it"
+)
+
 
 def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
     """Replace the CA."""
+    if parsed.compromised and parsed.made_by_operator:
+        raise Unanswered("--compromised does not wait for anything: leave --made-by-operator out")
     if parsed.generation is not None and not parsed.compromised:
         raise Unanswered("--generation is for --compromised: any other rotation is of the CA that signs")
 
     async def work(cluster: Cluster, namespace: str) -> None:
         operator = operator_namespace(parsed)
-        old = _chosen(await read_kept(cluster, namespace, operator), parsed.generation, namespace)
+        kept = await read_kept(cluster, namespace, operator)
+        old = _chosen(kept, parsed.generation, namespace)
+        given = await next_given(cluster, namespace, operator, kept) if old.given_by else None
         if parsed.compromised and not parsed.yes:
-            _confirm(screen, old, namespace)
-        how = names.ROTATE_COMPROMISED if parsed.compromised else format_timestamp(clock.utc_now())
+            _confirm(screen, old, namespace, given=given)
+        if old.given_by and given is None and not parsed.compromised and not parsed.made_by_operator:
+            raise Refused(_GIVE.format(secret=old.given_by, namespace=namespace))
+        how = _how(parsed)
         await rotate(cluster, operator, old, how, screen)
         goal = parsed.wait_for or ("signs" if parsed.wait else None)
         if goal is not None:
@@ -37,6 +49,22 @@ def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
 
     on_cluster(Access.of(parsed), work)
     return Exit.FINE
+
+
+def _how(parsed: argparse.Namespace) -> str:
+    """Return what the annotation says."""
+    if parsed.compromised:
+        return names.ROTATE_COMPROMISED
+    return names.ROTATE_MADE if parsed.made_by_operator else format_timestamp(clock.utc_now())
+
+
+async def next_given(
+    cluster: Cluster, namespace: str, operator: str, kept: Sequence[Generation]
+) -> GivenSecret | None:
+    """Return the Secret whose CA comes next: one that is not refused, and is no generation yet."""
+    known = {one.facts.fingerprint_sha256 for one in kept}
+    given = await read_given(cluster, namespace, operator)
+    return next((one for one in given if one.digest and not one.refused and one.digest not in known), None)
 
 
 async def rotate(cluster: Cluster, operator: str, old: Generation, how: str, screen: Screen) -> None:
@@ -105,10 +133,15 @@ def _chosen(kept: Sequence[Generation], generation: int | None, namespace: str) 
     return found
 
 
-def _confirm(screen: Screen, old: Generation, namespace: str) -> None:
+def _confirm(screen: Screen, old: Generation, namespace: str, *, given: GivenSecret | None) -> None:
     screen.note(
         f"Every certificate of generation {old.generation} ({old.facts.subject}) in namespace {namespace} will be\n"
         "refused at once. Certificates with a key of ours get new ones; everybody has to fetch them."
     )
+    if old.given_by and given is None:
+        screen.note(
+            "This CA was given to the operator, and no other one is: the operator makes the next one itself, since\n"
+            "nothing may wait. Give one of your own afterwards, and it follows."
+        )
     if not screen.ask("Drop this CA now?"):
         raise Refused("nothing was changed; say yes on a terminal, or use --yes")

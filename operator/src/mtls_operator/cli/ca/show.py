@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from datetime import datetime
 
+from mtls_operator.api import names
 from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.cli import clock
 from mtls_operator.cli.access import Access, on_cluster, operator_namespace
@@ -14,7 +16,7 @@ from mtls_operator.cli.screen import Form, Screen
 from mtls_operator.cluster import Cluster
 from mtls_operator.plan.authority import Phase
 
-_HEAD = ("GENERATION", "PHASE", "SUBJECT", "KEY ID", "EXPIRES", "ROTATES", "CERTIFICATES")
+_HEAD = ("GENERATION", "PHASE", "SOURCE", "SUBJECT", "KEY ID", "EXPIRES", "ROTATES", "CERTIFICATES")
 #: As many certificates that keep a generation are named; the table counts all of them.
 _MOST = 5
 _PARTIAL = (
@@ -26,13 +28,14 @@ _PARTIAL = (
 def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
     """Show the generations."""
 
-    async def read(cluster: Cluster, namespace: str) -> tuple[View, list[str]]:
-        view = await read_view(cluster, namespace, operator_namespace(parsed), now=clock.utc_now())
+    async def read(cluster: Cluster, namespace: str) -> tuple[View, list[str], list[str]]:
+        now = clock.utc_now()
+        view = await read_view(cluster, namespace, operator_namespace(parsed), now=now)
         prepared = next((one for one in view.generations if one.phase is Phase.PREPARED), None)
         missing = await missing_on_hosts(cluster, namespace, prepared.facts.ski) if prepared else []
-        return view, missing
+        return view, missing, _attention(view, now=now)
 
-    view, missing = on_cluster(Access.of(parsed), read)
+    view, missing, attention = on_cluster(Access.of(parsed), read)
     if parsed.output is not Form.TEXT:
         screen.data(
             parsed.output,
@@ -40,6 +43,7 @@ def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
                 "generations": [_document(one) for one in view.generations],
                 "complete": view.complete,
                 "waitingFor": missing,
+                "attention": attention,
             },
         )
         return Exit.FINE
@@ -51,6 +55,9 @@ def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
             screen.line(line, indent=2)
     for one in view.generations:
         _keepers(one, screen)
+    for line in attention:
+        screen.line()
+        screen.line(line)
     if not view.complete:
         screen.note(_PARTIAL)
     return Exit.FINE
@@ -79,6 +86,30 @@ _HELD = {
 }
 
 
+def _attention(view: View, *, now: datetime) -> list[str]:
+    """Return what somebody has to do about the CA that was given to the operator."""
+    lines = [one.refused for one in view.given if one.refused]
+    active = next((one for one in view.generations if one.phase is Phase.ACTIVE), None)
+    known = {one.facts.fingerprint_sha256 for one in view.generations}
+    waiting = any(one.digest and one.digest not in known and not one.refused for one in view.given)
+    under_way = any(one.phase is Phase.PREPARED for one in view.generations)
+    if active is None or not active.given_by or active.due is None or waiting or under_way:
+        return lines
+    if active.rotate or active.due <= now:
+        lines.append(
+            f"The CA was given to the operator and is to be replaced: give the next one in a Secret of the operator's "
+            f"namespace with the label {names.ISSUING_CA_LABEL}."
+        )
+    return lines
+
+
+def _source(one: Generation) -> str:
+    """Return where a CA comes from; what only the namespace shows does not tell."""
+    if not one.name:
+        return "?"
+    return f"Secret {one.given_by}" if one.given_by else "operator"
+
+
 def _cells(one: Generation) -> list[str]:
     due = format_timestamp(one.due) if one.due is not None else ""
     if one.rotate and one.phase is Phase.ACTIVE:
@@ -86,6 +117,7 @@ def _cells(one: Generation) -> list[str]:
     return [
         str(one.generation or "?"),
         one.phase.value if one.phase is not None else "?",
+        _source(one),
         one.facts.subject,
         one.facts.ski,
         format_timestamp(one.facts.not_after),
@@ -98,6 +130,7 @@ def _document(one: Generation) -> dict[str, object]:
     return {
         "generation": one.generation or None,
         "phase": one.phase.value if one.phase is not None else None,
+        "source": _source(one) if one.name else None,
         "subject": one.facts.subject,
         "ski": one.facts.ski,
         "fingerprintSha256": one.facts.fingerprint_sha256,

@@ -12,11 +12,16 @@ local CIPHERS = {
   TLS_CHACHA20_POLY1305_SHA256 = "AEAD-CHACHA20-POLY1305-SHA256",
 }
 
+-- Asked for only where a rule reads it: most requests are decided without.
+local function ssl_of(request)
+  return request.info:downstreamSslConnection()
+end
+
 -- Facts of the certificate are "" without one. With one that is not valid they are filled: "verified" alone
 -- says whether they are worth anything.
 local function certificate(method)
   return function(request)
-    local ssl = request.ssl
+    local ssl = ssl_of(request)
     return ssl and ssl[method](ssl) or ""
   end
 end
@@ -32,7 +37,11 @@ end
 -- A point in time as text; Envoy gives 0 without a certificate.
 local function time(method)
   return function(request)
-    return request.presented and certificates.time_text(request.ssl[method](request.ssl)) or ""
+    if not request.presented then
+      return ""
+    end
+    local ssl = ssl_of(request)
+    return certificates.time_text(ssl[method](ssl))
   end
 end
 
@@ -46,7 +55,7 @@ local function leaf(request)
   if not request.presented then
     return NOTHING
   end
-  local ssl = request.ssl
+  local ssl = ssl_of(request)
   local digest = ssl:sha256PeerCertificateDigest()
   if kept[digest] == nil then
     local body = certificates.bodies(ssl:urlEncodedPemEncodedPeerCertificate())[1]
@@ -70,12 +79,12 @@ end
 local MOST_LEAF, MOST_CHAIN = 10 * 1024, 16 * 1024
 
 local function encoded_leaf(request)
-  local body = request.presented and certificates.bodies(request.ssl:urlEncodedPemEncodedPeerCertificate())[1]
+  local body = request.presented and certificates.bodies(ssl_of(request):urlEncodedPemEncodedPeerCertificate())[1]
   return body and ":" .. body .. ":" or ""
 end
 
 local function encoded_chain(request)
-  local bodies = request.presented and certificates.bodies(request.ssl:urlEncodedPemEncodedPeerCertificateChain()) or {}
+  local bodies = request.presented and certificates.bodies(ssl_of(request):urlEncodedPemEncodedPeerCertificateChain()) or {}
   local parts = {}
   for i = 2, #bodies do
     parts[#parts + 1] = ":" .. bodies[i] .. ":"
@@ -138,7 +147,7 @@ local fields = {
     return false
   end,
   ["ssl"] = function(request)
-    return request.ssl ~= nil
+    return ssl_of(request) ~= nil
   end,
   ["cf.tls_client_auth.cert_presented"] = function(request)
     return request.presented
@@ -173,7 +182,8 @@ local fields = {
   ["cf.tls_client_auth.cert_fingerprint_sha256"] = certificate("sha256PeerCertificateDigest"),
   ["cf.tls_version"] = certificate("tlsVersion"),
   ["cf.tls_cipher"] = function(request)
-    local name = request.ssl and request.ssl:ciphersuiteString() or ""
+    local ssl = ssl_of(request)
+    local name = ssl and ssl:ciphersuiteString() or ""
     return CIPHERS[name] or name
   end,
   ["cf.edge.server_ip"] = function(request)
@@ -195,7 +205,7 @@ local fields = {
     return collections.cookies(cookie(request))
   end,
   ["http.request.full_uri"] = function(request)
-    return (request.ssl and "https://" or "http://") .. request.host .. uri(request)
+    return (ssl_of(request) and "https://" or "http://") .. request.host .. uri(request)
   end,
   ["http.request.headers"] = function(request)
     return lines(request).map

@@ -79,12 +79,12 @@ local function validated(handle, bodies, issuer)
 end
 
 -- Kept by all that was sent: another connection with the same leaf can send another chain.
-local function chain_of(request)
-  local sent = request.ssl:urlEncodedPemEncodedPeerCertificateChain()
+local function chain_of(request, ssl)
+  local sent = ssl:urlEncodedPemEncodedPeerCertificateChain()
   if #sent > MOST_SENT then
     return ""
   end
-  local issuer = request.ssl:sha256PeerCertificateIssuerDigest()
+  local issuer = ssl:sha256PeerCertificateIssuerDigest()
   local chain = known_chain(sent)
   if chain == nil or chain.issuer ~= issuer then
     local text = validated(request.handle, certificates.bodies(sent), issuer)
@@ -107,17 +107,19 @@ return function(request)
     headers:replace("connection", "upgrade")
   end
   local good = request.verified and not request.revoked and not request.unknown
-  if not good or not wanted.xfcc then
+  -- Without a certificate it is not there. After a change Envoy looks for the route again: only for a reason.
+  if (not good or not wanted.xfcc) and headers:get(XFCC) ~= nil then
     headers:remove(XFCC)
   end
   if not good or not (wanted.rfc9440 or wanted.cloudflare) then
     return
   end
-  local digest = request.ssl:sha256PeerCertificateDigest()
-  local leaf = leaf_of(request.ssl, digest)
+  local ssl = request.info:downstreamSslConnection()
+  local digest = ssl:sha256PeerCertificateDigest()
+  local leaf = leaf_of(ssl, digest)
   if wanted.rfc9440 and leaf.sequence ~= nil then
     headers:replace(CERT, leaf.sequence)
-    set(headers, CHAIN, chain_of(request))
+    set(headers, CHAIN, chain_of(request, ssl))
   end
   if wanted.cloudflare then
     set(headers, CLOUDFLARE_DER, leaf.der)

@@ -47,7 +47,7 @@ local kept, kept_count = {}, 0
 
 -- The same bytes are worth the same: by the digest of the leaf. What cannot be read is worth nothing.
 local function worth(request)
-  local ssl = request.ssl
+  local ssl = request.info:downstreamSslConnection()
   local digest = ssl:sha256PeerCertificateDigest()
   local found = kept[digest]
   if found == nil then

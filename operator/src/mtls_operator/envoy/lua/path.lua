@@ -15,9 +15,9 @@ local DELIMITERS = "[!\"$&-,:-<=>@%[%]^`{|}]"
 local OVERLONG = { "%%[cC][01]%%[89aAbB]%x", "%%[eE]0%%[89]%x", "%%[fF]0%%8%x" }
 local PARAMETERS = { ";.*$", "%%3[bB].*$" }
 
--- Nothing in such a path can be read in two ways. Most paths are of this kind, and one look tells.
+-- Such a path is plain and canonical, and nothing in it can be read in two ways. Most paths are of this kind.
 local function simple(path)
-  return path:find("^/[%w/._~-]*$") ~= nil
+  return path:find("^/[%w/._~-]*$") ~= nil and not path:find("//", 1, true)
 end
 
 local function overlong(path)
@@ -109,4 +109,4 @@ local function readings(path)
   return found
 end
 
-return { plain = plain, canonical = canonical, readings = readings, without_parameters = without_parameters }
+return { simple = simple, plain = plain, canonical = canonical, readings = readings, without_parameters = without_parameters }

@@ -36,11 +36,12 @@ local function line(request, action, rule, logs)
   text.presented, text.verified = request.presented, request.verified
   text.revoked, text.unknown = request.revoked, request.unknown
   if request.presented then
-    text.subject = request.ssl:subjectPeerCertificate():sub(1, MOST_SUBJECT)
-    text.serial = request.ssl:serialNumberPeerCertificate():sub(1, MOST_SERIAL)
+    local ssl = request.info:downstreamSslConnection()
+    text.subject = ssl:subjectPeerCertificate():sub(1, MOST_SUBJECT)
+    text.serial = ssl:serialNumberPeerCertificate():sub(1, MOST_SERIAL)
     -- Where it was not set, get() returns nothing at all.
-    local lists = request.info:filterState():get("mtls.revocation_epoch")
-    text.revocation_epoch = lists and tonumber(lists)
+    local said = request.state:get("mtls.revoked")
+    text.revocation_epoch = said and tonumber(said:match(" (%d+)$"))
   end
   return text
 end

@@ -2,7 +2,7 @@
 --
 -- The decision is the filter state "mtls.decision". "allow" is set by the very last statement: whatever fails
 -- before leaves it unset, and the gate behind this filter denies. Nothing after handle:respond() runs.
-local config, rules_for, facts_of, paths, answer, record, forward, own = ...
+local config, rules_for, facts_of, paths, answer, record, forward, own, by_connection = ...
 
 local READY = "/.mtls/ready"
 local DENIED = "client certificate required"
@@ -29,24 +29,31 @@ local function is_ours(host)
   return config.exact[host] or config.wildcard[host:match("^[^.]+%.(.+)$") or ""] or false
 end
 
+-- The server name that the client asked for, and its certificate: whether it presented one, the issuer in the verified
+-- chain (false when there is none), and when it ends.
+local client_of = by_connection(function(info)
+  local ssl = info:downstreamSslConnection()
+  local client = { name = info:requestedServerName():lower(), presented = false, issuer = false }
+  if ssl ~= nil and ssl:peerCertificatePresented() then
+    client.presented, client.ends = true, ssl:expirationPeerCertificate()
+    client.issuer = ssl:peerCertificateValidated() and ssl:sha256PeerCertificateIssuerDigest()
+  end
+  return client
+end)
+
 -- What the presented certificate is worth now, not when the connection was opened. An issuer is true in the table when
 -- the filter before this one has its list (a managed CA), and false when users brought it.
-local function judge(request)
-  local ssl = request.ssl
-  request.presented = ssl ~= nil and ssl:peerCertificatePresented()
-  request.verified, request.revoked, request.unknown = false, false, false
-  if not request.presented then
-    return
-  end
-  local state = request.info:filterState():get("mtls.revoked")
+local function judge(request, client)
+  -- Where it was not set, get() returns nothing at all.
+  local said = request.state:get("mtls.revoked")
+  local state = said and said:sub(1, 1)
   local listed, imported = false, "0"
-  if ssl:peerCertificateValidated() and os.time() < ssl:expirationPeerCertificate() then
-    local issuer = ssl:sha256PeerCertificateIssuerDigest()
-    local managed = config.issuers[issuer]
+  if client.issuer and os.time() < client.ends then
+    local managed = config.issuers[client.issuer]
     listed = managed == true
     request.verified = listed or (managed == false and own.is_sound(request))
     if request.verified and not listed then
-      imported = own.state(request, issuer)
+      imported = own.state(request, client.issuer)
     end
   end
   request.revoked = request.verified and (state == "1" or imported == "1")
@@ -73,9 +80,9 @@ local function evaluate(request, logs)
 end
 
 -- A path is judged in every reading that it has; a Block in any of them counts.
-local function verdict(request, logs)
+local function verdict(request, simple, logs)
   local rule = evaluate(request, logs)
-  if rule ~= nil and rule.action == "block" then
+  if simple or (rule ~= nil and rule.action == "block") then
     return rule
   end
   local readings = paths.readings(request.path)
@@ -91,21 +98,39 @@ end
 
 return function(handle)
   local headers, info = handle:headers(), handle:streamInfo()
-  local request = { handle = handle, headers = headers, info = info }
+  local state = info:filterState()
+  -- With the fields that come later: a table that grows is made again. What is presented is not known yet.
+  local request = {
+    handle = handle,
+    headers = headers,
+    info = info,
+    state = state,
+    host = "",
+    path = "",
+    query = "",
+    verified = false,
+    revoked = false,
+    unknown = false,
+  }
   -- CONNECT has no path.
   local target = headers:get(":path") or ""
-  local sent, query = target:match("^([^?]*)%??(.*)$")
-  if not paths.plain(sent) then
-    refuse(request, "malformed", "400", "malformed path")
+  local mark = target:find("?", 1, true)
+  local sent = mark and target:sub(1, mark - 1) or target
+  local path, simple = sent, paths.simple(sent)
+  if not simple then
+    if not paths.plain(sent) then
+      refuse(request, "malformed", "400", "malformed path")
+    end
+    path = paths.canonical(sent)
   end
-  local path = paths.canonical(sent)
   if path == READY then
     ready(handle, headers, info)
   end
 
+  local client = client_of(info, state)
   local authority = headers:get(":authority") or ""
   local host = authority:lower()
-  if not is_ours(host) or info:requestedServerName():lower() ~= host then
+  if not is_ours(host) or client.name ~= host then
     refuse(request, "misdirected", "421", "misdirected request")
   end
   if host ~= authority then
@@ -115,15 +140,17 @@ return function(handle)
     headers:replace(":path", path .. target:sub(#sent + 1))
   end
 
-  request.ssl = info:downstreamSslConnection()
-  request.host, request.path, request.query = host, path, query
-  judge(request)
+  request.host, request.path, request.query = host, path, mark and target:sub(mark + 1) or ""
+  request.presented = client.presented
+  if client.presented then
+    judge(request, client)
+  end
   if request.unknown and config.reads_certificate then
     refuse(request, "unknown", "403", DENIED)
   end
 
   local logs = {}
-  local rule = verdict(request, logs)
+  local rule = verdict(request, simple, logs)
   if rule ~= nil or #logs > 0 then
     record(request, rule and rule.action or "log", rule, logs)
   end
@@ -131,5 +158,5 @@ return function(handle)
     handle:respond(answer(headers, rule.status, DENIED, rule.own))
   end
   forward(request)
-  info:filterState():set("mtls.decision", "envoy.string", "allow")
+  state:set("mtls.decision", "envoy.string", "allow")
 end

@@ -554,11 +554,16 @@ local CIPHERS = {
   TLS_CHACHA20_POLY1305_SHA256 = "AEAD-CHACHA20-POLY1305-SHA256",
 }
 
+-- Asked for only where a rule reads it: most requests are decided without.
+local function ssl_of(request)
+  return request.info:downstreamSslConnection()
+end
+
 -- Facts of the certificate are "" without one. With one that is not valid they are filled: "verified" alone
 -- says whether they are worth anything.
 local function certificate(method)
   return function(request)
-    local ssl = request.ssl
+    local ssl = ssl_of(request)
     return ssl and ssl[method](ssl) or ""
   end
 end
@@ -574,7 +579,11 @@ end
 -- A point in time as text; Envoy gives 0 without a certificate.
 local function time(method)
   return function(request)
-    return request.presented and certificates.time_text(request.ssl[method](request.ssl)) or ""
+    if not request.presented then
+      return ""
+    end
+    local ssl = ssl_of(request)
+    return certificates.time_text(ssl[method](ssl))
   end
 end
 
@@ -588,7 +597,7 @@ local function leaf(request)
   if not request.presented then
     return NOTHING
   end
-  local ssl = request.ssl
+  local ssl = ssl_of(request)
   local digest = ssl:sha256PeerCertificateDigest()
   if kept[digest] == nil then
     local body = certificates.bodies(ssl:urlEncodedPemEncodedPeerCertificate())[1]
@@ -612,12 +621,12 @@ end
 local MOST_LEAF, MOST_CHAIN = 10 * 1024, 16 * 1024
 
 local function encoded_leaf(request)
-  local body = request.presented and certificates.bodies(request.ssl:urlEncodedPemEncodedPeerCertificate())[1]
+  local body = request.presented and certificates.bodies(ssl_of(request):urlEncodedPemEncodedPeerCertificate())[1]
   return body and ":" .. body .. ":" or ""
 end
 
 local function encoded_chain(request)
-  local bodies = request.presented and certificates.bodies(request.ssl:urlEncodedPemEncodedPeerCertificateChain()) or {}
+  local bodies = request.presented and certificates.bodies(ssl_of(request):urlEncodedPemEncodedPeerCertificateChain()) or {}
   local parts = {}
   for i = 2, #bodies do
     parts[#parts + 1] = ":" .. bodies[i] .. ":"
@@ -680,7 +689,7 @@ local fields = {
     return false
   end,
   ["ssl"] = function(request)
-    return request.ssl ~= nil
+    return ssl_of(request) ~= nil
   end,
   ["cf.tls_client_auth.cert_presented"] = function(request)
     return request.presented
@@ -715,7 +724,8 @@ local fields = {
   ["cf.tls_client_auth.cert_fingerprint_sha256"] = certificate("sha256PeerCertificateDigest"),
   ["cf.tls_version"] = certificate("tlsVersion"),
   ["cf.tls_cipher"] = function(request)
-    local name = request.ssl and request.ssl:ciphersuiteString() or ""
+    local ssl = ssl_of(request)
+    local name = ssl and ssl:ciphersuiteString() or ""
     return CIPHERS[name] or name
   end,
   ["cf.edge.server_ip"] = function(request)
@@ -737,7 +747,7 @@ local fields = {
     return collections.cookies(cookie(request))
   end,
   ["http.request.full_uri"] = function(request)
-    return (request.ssl and "https://" or "http://") .. request.host .. uri(request)
+    return (ssl_of(request) and "https://" or "http://") .. request.host .. uri(request)
   end,
   ["http.request.headers"] = function(request)
     return lines(request).map
@@ -1081,11 +1091,12 @@ local function line(request, action, rule, logs)
   text.presented, text.verified = request.presented, request.verified
   text.revoked, text.unknown = request.revoked, request.unknown
   if request.presented then
-    text.subject = request.ssl:subjectPeerCertificate():sub(1, MOST_SUBJECT)
-    text.serial = request.ssl:serialNumberPeerCertificate():sub(1, MOST_SERIAL)
+    local ssl = request.info:downstreamSslConnection()
+    text.subject = ssl:subjectPeerCertificate():sub(1, MOST_SUBJECT)
+    text.serial = ssl:serialNumberPeerCertificate():sub(1, MOST_SERIAL)
     -- Where it was not set, get() returns nothing at all.
-    local lists = request.info:filterState():get("mtls.revocation_epoch")
-    text.revocation_epoch = lists and tonumber(lists)
+    local said = request.state:get("mtls.revoked")
+    text.revocation_epoch = said and tonumber(said:match(" (%d+)$"))
   end
   return text
 end
@@ -1213,12 +1224,12 @@ local function validated(handle, bodies, issuer)
 end
 
 -- Kept by all that was sent: another connection with the same leaf can send another chain.
-local function chain_of(request)
-  local sent = request.ssl:urlEncodedPemEncodedPeerCertificateChain()
+local function chain_of(request, ssl)
+  local sent = ssl:urlEncodedPemEncodedPeerCertificateChain()
   if #sent > MOST_SENT then
     return ""
   end
-  local issuer = request.ssl:sha256PeerCertificateIssuerDigest()
+  local issuer = ssl:sha256PeerCertificateIssuerDigest()
   local chain = known_chain(sent)
   if chain == nil or chain.issuer ~= issuer then
     local text = validated(request.handle, certificates.bodies(sent), issuer)
@@ -1241,17 +1252,19 @@ return function(request)
     headers:replace("connection", "upgrade")
   end
   local good = request.verified and not request.revoked and not request.unknown
-  if not good or not wanted.xfcc then
+  -- Without a certificate it is not there. After a change Envoy looks for the route again: only for a reason.
+  if (not good or not wanted.xfcc) and headers:get(XFCC) ~= nil then
     headers:remove(XFCC)
   end
   if not good or not (wanted.rfc9440 or wanted.cloudflare) then
     return
   end
-  local digest = request.ssl:sha256PeerCertificateDigest()
-  local leaf = leaf_of(request.ssl, digest)
+  local ssl = request.info:downstreamSslConnection()
+  local digest = ssl:sha256PeerCertificateDigest()
+  local leaf = leaf_of(ssl, digest)
   if wanted.rfc9440 and leaf.sequence ~= nil then
     headers:replace(CERT, leaf.sequence)
-    set(headers, CHAIN, chain_of(request))
+    set(headers, CHAIN, chain_of(request, ssl))
   end
   if wanted.cloudflare then
     set(headers, CLOUDFLARE_DER, leaf.der)
@@ -1311,7 +1324,7 @@ local kept, kept_count = {}, 0
 
 -- The same bytes are worth the same: by the digest of the leaf. What cannot be read is worth nothing.
 local function worth(request)
-  local ssl = request.ssl
+  local ssl = request.info:downstreamSslConnection()
   local digest = ssl:sha256PeerCertificateDigest()
   local found = kept[digest]
   if found == nil then
@@ -1346,7 +1359,7 @@ end
 
 return { is_sound = is_sound, state = state }
 end)(imported, certificates, sha256)
-local paths = (function(...)
+local paths, by_connection = (function(...)
 -- Paths as an application may read them.
 --
 -- Envoy has normalised the path before: dot segments, escapes of plain characters, repeated and escaped slashes,
@@ -1364,9 +1377,9 @@ local DELIMITERS = "[!\"$&-,:-<=>@%[%]^`{|}]"
 local OVERLONG = { "%%[cC][01]%%[89aAbB]%x", "%%[eE]0%%[89]%x", "%%[fF]0%%8%x" }
 local PARAMETERS = { ";.*$", "%%3[bB].*$" }
 
--- Nothing in such a path can be read in two ways. Most paths are of this kind, and one look tells.
+-- Such a path is plain and canonical, and nothing in it can be read in two ways. Most paths are of this kind.
 local function simple(path)
-  return path:find("^/[%w/._~-]*$") ~= nil
+  return path:find("^/[%w/._~-]*$") ~= nil and not path:find("//", 1, true)
 end
 
 local function overlong(path)
@@ -1458,14 +1471,47 @@ local function readings(path)
   return found
 end
 
-return { plain = plain, canonical = canonical, readings = readings, without_parameters = without_parameters }
+return { simple = simple, plain = plain, canonical = canonical, readings = readings, without_parameters = without_parameters }
+end)(), (function(...)
+-- What the handshake has said about a client, asked once for each connection: every question to Envoy costs more than
+-- looking the answer up. Kept is only what a handshake settles for good, as what was presented and who issued it; what
+-- depends on the time, on lists and on rules is judged at every request.
+--
+-- The listener numbers connections, in the filter state "mtls.connection"; a proxy never uses a number again. Without
+-- a number nothing is kept: all connections without one would be taken for the same. How many are remembered is
+-- bounded, for clients open them.
+local NUMBER = "mtls.connection"
+-- What Envoy writes where it has no number.
+local NONE = { ["-"] = true, ["0"] = true, [""] = true }
+local MOST_KEPT = 8192
+
+-- ask: what is known about a connection, from the information about one of its streams; anything but nil. An error in
+-- it is one of the request, and nothing is kept.
+return function(ask)
+  local kept, count = {}, 0
+  return function(info, state)
+    local number = state:get(NUMBER)
+    if number == nil or NONE[number] then
+      return ask(info)
+    end
+    local known = kept[number]
+    if known == nil then
+      known = ask(info)
+      if count >= MOST_KEPT then
+        kept, count = {}, 0
+      end
+      kept[number], count = known, count + 1
+    end
+    return known
+  end
+end
 end)()
 local decide = (function(...)
 -- Decides every request: whether it is for us, what its certificate is worth, and what the rules say.
 --
 -- The decision is the filter state "mtls.decision". "allow" is set by the very last statement: whatever fails
 -- before leaves it unset, and the gate behind this filter denies. Nothing after handle:respond() runs.
-local config, rules_for, facts_of, paths, answer, record, forward, own = ...
+local config, rules_for, facts_of, paths, answer, record, forward, own, by_connection = ...
 
 local READY = "/.mtls/ready"
 local DENIED = "client certificate required"
@@ -1492,24 +1538,31 @@ local function is_ours(host)
   return config.exact[host] or config.wildcard[host:match("^[^.]+%.(.+)$") or ""] or false
 end
 
+-- The server name that the client asked for, and its certificate: whether it presented one, the issuer in the verified
+-- chain (false when there is none), and when it ends.
+local client_of = by_connection(function(info)
+  local ssl = info:downstreamSslConnection()
+  local client = { name = info:requestedServerName():lower(), presented = false, issuer = false }
+  if ssl ~= nil and ssl:peerCertificatePresented() then
+    client.presented, client.ends = true, ssl:expirationPeerCertificate()
+    client.issuer = ssl:peerCertificateValidated() and ssl:sha256PeerCertificateIssuerDigest()
+  end
+  return client
+end)
+
 -- What the presented certificate is worth now, not when the connection was opened. An issuer is true in the table when
 -- the filter before this one has its list (a managed CA), and false when users brought it.
-local function judge(request)
-  local ssl = request.ssl
-  request.presented = ssl ~= nil and ssl:peerCertificatePresented()
-  request.verified, request.revoked, request.unknown = false, false, false
-  if not request.presented then
-    return
-  end
-  local state = request.info:filterState():get("mtls.revoked")
+local function judge(request, client)
+  -- Where it was not set, get() returns nothing at all.
+  local said = request.state:get("mtls.revoked")
+  local state = said and said:sub(1, 1)
   local listed, imported = false, "0"
-  if ssl:peerCertificateValidated() and os.time() < ssl:expirationPeerCertificate() then
-    local issuer = ssl:sha256PeerCertificateIssuerDigest()
-    local managed = config.issuers[issuer]
+  if client.issuer and os.time() < client.ends then
+    local managed = config.issuers[client.issuer]
     listed = managed == true
     request.verified = listed or (managed == false and own.is_sound(request))
     if request.verified and not listed then
-      imported = own.state(request, issuer)
+      imported = own.state(request, client.issuer)
     end
   end
   request.revoked = request.verified and (state == "1" or imported == "1")
@@ -1536,9 +1589,9 @@ local function evaluate(request, logs)
 end
 
 -- A path is judged in every reading that it has; a Block in any of them counts.
-local function verdict(request, logs)
+local function verdict(request, simple, logs)
   local rule = evaluate(request, logs)
-  if rule ~= nil and rule.action == "block" then
+  if simple or (rule ~= nil and rule.action == "block") then
     return rule
   end
   local readings = paths.readings(request.path)
@@ -1554,21 +1607,39 @@ end
 
 return function(handle)
   local headers, info = handle:headers(), handle:streamInfo()
-  local request = { handle = handle, headers = headers, info = info }
+  local state = info:filterState()
+  -- With the fields that come later: a table that grows is made again. What is presented is not known yet.
+  local request = {
+    handle = handle,
+    headers = headers,
+    info = info,
+    state = state,
+    host = "",
+    path = "",
+    query = "",
+    verified = false,
+    revoked = false,
+    unknown = false,
+  }
   -- CONNECT has no path.
   local target = headers:get(":path") or ""
-  local sent, query = target:match("^([^?]*)%??(.*)$")
-  if not paths.plain(sent) then
-    refuse(request, "malformed", "400", "malformed path")
+  local mark = target:find("?", 1, true)
+  local sent = mark and target:sub(1, mark - 1) or target
+  local path, simple = sent, paths.simple(sent)
+  if not simple then
+    if not paths.plain(sent) then
+      refuse(request, "malformed", "400", "malformed path")
+    end
+    path = paths.canonical(sent)
   end
-  local path = paths.canonical(sent)
   if path == READY then
     ready(handle, headers, info)
   end
 
+  local client = client_of(info, state)
   local authority = headers:get(":authority") or ""
   local host = authority:lower()
-  if not is_ours(host) or info:requestedServerName():lower() ~= host then
+  if not is_ours(host) or client.name ~= host then
     refuse(request, "misdirected", "421", "misdirected request")
   end
   if host ~= authority then
@@ -1578,15 +1649,17 @@ return function(handle)
     headers:replace(":path", path .. target:sub(#sent + 1))
   end
 
-  request.ssl = info:downstreamSslConnection()
-  request.host, request.path, request.query = host, path, query
-  judge(request)
+  request.host, request.path, request.query = host, path, mark and target:sub(mark + 1) or ""
+  request.presented = client.presented
+  if client.presented then
+    judge(request, client)
+  end
   if request.unknown and config.reads_certificate then
     refuse(request, "unknown", "403", DENIED)
   end
 
   local logs = {}
-  local rule = verdict(request, logs)
+  local rule = verdict(request, simple, logs)
   if rule ~= nil or #logs > 0 then
     record(request, rule and rule.action or "log", rule, logs)
   end
@@ -1594,9 +1667,9 @@ return function(handle)
     handle:respond(answer(headers, rule.status, DENIED, rule.own))
   end
   forward(request)
-  info:filterState():set("mtls.decision", "envoy.string", "allow")
+  state:set("mtls.decision", "envoy.string", "allow")
 end
-end)(config, rules_for, facts_of, paths, answer, record, forward, own)
+end)(config, rules_for, facts_of, paths, answer, record, forward, own, by_connection)
 local _ = (function(...)
 -- Which script decides: this one, or the mounted file of the same name, whichever has the higher epoch.
 --

@@ -5,24 +5,61 @@ local lists = {
   ["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] = {0, "BDAA"},
   ["bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"] = {0, ""},
 }
+local by_connection = (function(...)
+-- What the handshake has said about a client, asked once for each connection: every question to Envoy costs more than
+-- looking the answer up. Kept is only what a handshake settles for good, as what was presented and who issued it; what
+-- depends on the time, on lists and on rules is judged at every request.
+--
+-- The listener numbers connections, in the filter state "mtls.connection"; a proxy never uses a number again. Without
+-- a number nothing is kept: all connections without one would be taken for the same. How many are remembered is
+-- bounded, for clients open them.
+local NUMBER = "mtls.connection"
+-- What Envoy writes where it has no number.
+local NONE = { ["-"] = true, ["0"] = true, [""] = true }
+local MOST_KEPT = 8192
+
+-- ask: what is known about a connection, from the information about one of its streams; anything but nil. An error in
+-- it is one of the request, and nothing is kept.
+return function(ask)
+  local kept, count = {}, 0
+  return function(info, state)
+    local number = state:get(NUMBER)
+    if number == nil or NONE[number] then
+      return ask(info)
+    end
+    local known = kept[number]
+    if known == nil then
+      known = ask(info)
+      if count >= MOST_KEPT then
+        kept, count = {}, 0
+      end
+      kept[number], count = known, count + 1
+    end
+    return known
+  end
+end
+end)()
 local decide = (function(...)
 -- Says for every presented certificate whether it is revoked, in the filter state "mtls.revoked":
 --   "0" not revoked, or not validated and so of no worth anyway
 --   "1" revoked
---   "?" validated, but there is no list of its issuer
--- and, for the access log, the epoch of the lists in "mtls.revocation_epoch".
+--   "?" validated, but no list speaks of it: there is none of its issuer, or its serial number is not of the form that
+--       we give out, so that somebody else has signed with the key of a CA that was given to us
+-- and behind that a blank and the epoch of the lists, for the access log.
 -- Without a certificate nothing is set. When this script fails nothing is set either: the rules script takes
 -- a presented certificate without an answer for one of unknown state.
 --
 -- lists: digest of the issuing certificate -> the index of its first certificate, and one bit per certificate that it
 -- ever issued, six to a character of the base64 alphabet, lowest bit first. The last four bytes of a serial number
 -- are the index. A certificate that is newer than the list is not on it.
-local lists, epoch = ...
+local lists, epoch, by_connection = ...
 
 local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-local EPOCH = ("%d"):format(epoch)
+local BEHIND = (" %d"):format(epoch)
 local BITS = 6
 local INDEX_DIGITS = 8
+-- Hexadecimal digits of a serial number with an index; the first of them is below the one whose byte has a sign.
+local SERIAL_DIGITS, SIGNED = 38, string.byte("8")
 
 local byte, floor = string.byte, math.floor
 
@@ -33,8 +70,9 @@ end
 
 local function state_of(ssl)
   local list = lists[ssl:sha256PeerCertificateIssuerDigest()]
-  local index = tonumber(ssl:serialNumberPeerCertificate():sub(-INDEX_DIGITS), 16)
-  if list == nil or index == nil then
+  local serial = ssl:serialNumberPeerCertificate()
+  local index = tonumber(serial:sub(-INDEX_DIGITS), 16)
+  if list == nil or index == nil or #serial ~= SERIAL_DIGITS or byte(serial) >= SIGNED then
     return "?"
   end
   local place = index - list[1]
@@ -45,20 +83,25 @@ local function state_of(ssl)
   return "0"
 end
 
-return function(handle)
-  local info = handle:streamInfo()
+-- What is said about a certificate, or false when none was presented. One script has one set of lists, so that this
+-- holds for as long as the connection and the script do.
+local said = by_connection(function(info)
   local ssl = info:downstreamSslConnection()
   if ssl == nil or not ssl:peerCertificatePresented() then
-    return
+    return false
   end
-  local state = "0"
-  if ssl:peerCertificateValidated() then
-    state = state_of(ssl)
+  return (ssl:peerCertificateValidated() and state_of(ssl) or "0") .. BEHIND
+end)
+
+return function(handle)
+  local info = handle:streamInfo()
+  local state = info:filterState()
+  local revoked = said(info, state)
+  if revoked then
+    state:set("mtls.revoked", "envoy.string", revoked)
   end
-  info:filterState():set("mtls.revoked", "envoy.string", state)
-  info:filterState():set("mtls.revocation_epoch", "envoy.string", EPOCH)
 end
-end)(lists, 1764000000003)
+end)(lists, 1764000000003, by_connection)
 local _ = (function(...)
 -- Which script decides: this one, or the mounted file of the same name, whichever has the higher epoch.
 --
