@@ -351,6 +351,25 @@ async def test_a_new_certificate_takes_the_warning_away(lab: Lab) -> None:
     assert _conditions(lab)["ResolvedRefs"] == ("True", "Resolved")
 
 
+async def test_a_host_name_that_the_users_certificate_does_not_cover_is_reported_and_the_others_are_served(
+    lab: Lab,
+) -> None:
+    pem, key = _pair(lab, "api.example.com", "*.shop.example.com")
+    lab.cluster.make(tls_secret("api-tls", pem, key))
+    named = ["api.example.com", "a.shop.example.com", "b.a.shop.example.com", "www.example.com"]
+    await _in_force(lab, hostnames=named, tls={"secretName": "api-tls"})
+    status, reason, message = lab.condition(Kind.HOST, "api", "ResolvedRefs")
+    assert (status, reason) == ("False", "HostnameNotInCertificate")
+    assert "www.example.com" in message
+    assert "b.a.shop.example.com" in message
+    served = lab.cluster.read(Kind.SECRET, NAMESPACE, SERVER)["data"]
+    assert b64decode(served[names.TLS_CERT_KEY]).decode() == pem
+    assert _conditions(lab)["Deployed"][0] == "True"
+    lab.cluster.edit(Kind.HOST, NAMESPACE, "api", {"spec": {"hostnames": named[:2]}})
+    await lab.settle()
+    assert _conditions(lab)["ResolvedRefs"] == ("True", "Resolved")
+
+
 async def test_a_certificate_of_the_user_that_has_ended_is_reported_as_such(lab: Lab) -> None:
     pem, key = _pair(lab, "api.example.com", validity=timedelta(minutes=5))
     lab.cluster.make(tls_secret("api-tls", pem, key))

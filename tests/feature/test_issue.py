@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64decode
 from collections import Counter
 from typing import Any
 
 import pytest
-from tests.feature.harness import Lab
+from tests.feature.harness import Lab, at_once
 from tests.support.builders import NAMESPACE, certificate, host, pod, rule
 from tests.support.fake_cluster import Fault
 
 from mtls_operator.api import names
+from mtls_operator.api.certificate import KEY_SIZES
 from mtls_operator.api.secret import Secret
+from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.cluster import Kind, UnavailableError
 from mtls_operator.controller.handlers import WATCHED
 from mtls_operator.pki import is_issued_by, load_authority, read_certificate
@@ -209,3 +212,64 @@ async def test_no_two_certificates_share_an_index(lab: Lab) -> None:
     serials = set(lab.client_secrets().values())
     assert len(serials) == 40
     assert len({serial[-8:] for serial in serials}) == 40
+
+
+EVERY_NAME: dict[str, Any] = {
+    "subject": {
+        "commonName": "gateway",
+        "organizations": ["ACME", "Field"],
+        "organizationalUnits": ["Meters"],
+        "countries": ["CH"],
+        "localities": ["Bern"],
+        "provinces": ["BE"],
+    },
+    "dnsNames": ["gateway.example.com", "gw-7.example.com"],
+    "uris": ["spiffe://example.com/gateway", "urn:device:7"],
+    "emails": ["ops@example.com"],
+    "ipAddresses": ["10.0.0.1", "2001:db8::1"],
+}
+
+
+async def test_every_name_that_a_spec_can_have_is_in_the_certificate(lab: Lab) -> None:
+    lab.cluster.make(certificate("gateway", **EVERY_NAME))
+    await lab.start()
+    await lab.settle()
+    facts = read_certificate(_issued(lab, "gateway"))
+    assert set(facts.subject.split(",")) == {
+        *("CN=gateway", "O=ACME", "O=Field", "OU=Meters", "C=CH", "L=Bern", "ST=BE")
+    }
+    assert facts.dns_names == tuple(EVERY_NAME["dnsNames"])
+    assert facts.uris == tuple(EVERY_NAME["uris"])
+    assert facts.emails == tuple(EVERY_NAME["emails"])
+    assert facts.ip_addresses == tuple(EVERY_NAME["ipAddresses"])
+
+
+async def test_every_kind_of_key_that_a_spec_can_ask_for_is_made(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asyncio, "to_thread", at_once)
+    kinds = [(kind.value, size) for kind, sizes in KEY_SIZES.items() for size in sizes]
+    for algorithm, size in kinds:
+        key = {"algorithm": algorithm, "size": size}
+        lab.cluster.make(certificate(f"gateway-{size}", privateKey=key))
+    await lab.start()
+    await lab.settle()
+    made = [read_certificate(_issued(lab, f"gateway-{size}")).public_key for _, size in kinds]
+    assert made == [f"{algorithm}-{size}" for algorithm, size in kinds]
+
+
+async def test_no_certificate_outlives_its_ca_and_the_status_says_so(lab: Lab) -> None:
+    lab.cluster.make(certificate("first"))
+    await lab.start()
+    await lab.settle()
+    await lab.pass_time(hours=2)
+    lab.cluster.make(certificate("gateway", validity="87600h"))
+    await lab.settle()
+    (ca,) = lab.authority_secrets()
+    end = read_certificate(b64decode(ca["data"][names.TLS_CERT_KEY])).not_after
+    assert read_certificate(_issued(lab, "gateway")).not_after == end
+    assert lab.status(Kind.CERTIFICATE, "gateway")["notAfter"] == format_timestamp(end)
+
+
+def _issued(lab: Lab, name: str) -> bytes:
+    return b64decode(lab.cluster.read(Kind.SECRET, NAMESPACE, name)["data"][names.TLS_CERT_KEY])

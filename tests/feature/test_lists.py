@@ -11,6 +11,7 @@ import pytest
 from tests.feature.harness import Lab
 from tests.support.builders import NAMESPACE, certificate, host, pod
 from tests.support.fake_cluster import Crash
+from tests.support.requests import request_pem
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Body, Kind
@@ -368,3 +369,12 @@ async def test_only_what_is_issued_from_now_on_names_the_list(lab: Lab) -> None:
     await lab.settle()
     assert not _names_a_list(lab, "before")
     assert _names_a_list(lab, "after")
+
+
+async def test_a_certificate_for_a_request_names_the_list_as_well(lab: Lab) -> None:
+    lab.settings = replace(lab.settings, crl_url="http://crl.example.com")
+    lab.cluster.make(certificate("device", request=request_pem("device")))
+    await lab.start()
+    await lab.settle()
+    pem = str(lab.status(Kind.CERTIFICATE, "device")["certificate"])
+    assert URL.encode() in b64decode("".join(pem.splitlines()[1:-1]))
