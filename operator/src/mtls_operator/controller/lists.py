@@ -60,6 +60,11 @@ class Lists:
         if self._is_stale(tenant):
             self.context.queue.add(keys.lists(tenant.namespace))
 
+    async def write(self, tenant: Tenant) -> None:
+        """Write the proxies' part alone, with the readable parts as they are."""
+        async with tenant.writing:
+            await self._write_first(tenant)
+
     async def reconcile(self, namespace: str) -> float | None:
         """Make and write the readable parts of a long list, if they are not current."""
         tenant = self.authorities.known(namespace)
