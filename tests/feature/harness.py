@@ -27,7 +27,10 @@ from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.clock import Pulse
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.dispatch import Dispatch
+from mtls_operator.controller.granting import Granting
+from mtls_operator.controller.grants import Grants
 from mtls_operator.controller.handlers import WATCHED
+from mtls_operator.controller.held_copies import HeldCopies
 from mtls_operator.controller.host import HostReconciler
 from mtls_operator.controller.keys import Key
 from mtls_operator.controller.keystores import KeystoreMaker
@@ -200,9 +203,11 @@ class Process:
     lists: Feed
     given: Feed
     pulse: Pulse
+    grants: Feed
     stop_watch: Callable[[], None] = lambda: None
     stop_lists: Callable[[], None] = lambda: None
     stop_given: Callable[[], None] = lambda: None
+    stop_grants: Callable[[], None] = lambda: None
 
     def deliver(self, kind: Kind, event: str, body: Body) -> None:
         """Do what our handler does with an event of kopf's."""
@@ -227,6 +232,13 @@ class Process:
         else:
             self.dispatch.given_seen(body)
 
+    def deliver_grant(self, _: Kind, event: str, body: Body) -> None:
+        """Do what the watch of grants does with an event."""
+        if event == "DELETED":
+            self.dispatch.grant_gone(body["metadata"]["namespace"], body["metadata"]["name"])
+        else:
+            self.dispatch.grant_seen(body)
+
     @property
     def idle(self) -> bool:
         queue = self.context.queue
@@ -237,6 +249,7 @@ class Process:
             and self.feed.idle
             and self.lists.idle
             and self.given.idle
+            and self.grants.idle
             and not self.dispatch._settling
             and not self.context.recorder._tasks
         )
@@ -253,7 +266,8 @@ class Process:
             self.stop_watch()
             self.stop_lists()
             self.stop_given()
-        self.feed.stopped = self.lists.stopped = self.given.stopped = True
+            self.stop_grants()
+        self.feed.stopped = self.lists.stopped = self.given.stopped = self.grants.stopped = True
         await self.workers.stop()
         await asyncio.gather(*self.context.recorder._tasks, return_exceptions=True)
 
@@ -321,10 +335,17 @@ class Lab:
         own = await internal.load(context)
         authorities = Authorities(context, Ledgers(context))
         unchecked = Unchecked(context, self.webhook_answers)
-        dispatch = Dispatch(context, authorities, discovery, unchecked)  # type: ignore[arg-type]  # the part that it uses
+        copies = HeldCopies(context, own.seal)
+        granting = Granting(context, authorities, Grants(context.world), copies)
+        dispatch = Dispatch(context, authorities, discovery, granting, unchecked)  # type: ignore[arg-type]  # the part that it uses
         serving = ServingCertificates(context)
         hosts = HostReconciler(
-            context, authorities, serving, Trusts(context, own.seal, at_once), Watches(), StatusPort(self)
+            context,
+            authorities,
+            serving,
+            Trusts(context, copies, granting, at_once),
+            Watches(),
+            StatusPort(self),
         )  # type: ignore[arg-type]
         keystores = KeystoreMaker(context, Watches())
         metrics = StrictMetrics()
@@ -348,6 +369,7 @@ class Lab:
             pulse=replace(pulse_of(context, dispatch), beat_seconds=self.beat),
             lists=Feed(lambda *event: process.deliver_list(*event), self.delays),  # noqa: PLW0108 - as above
             given=Feed(lambda *event: process.deliver_given(*event), self.delays),  # noqa: PLW0108 - as above
+            grants=Feed(lambda *event: process.deliver_grant(*event), self.delays),  # noqa: PLW0108 - as above
         )
         process.pulse.start()
         self.process = process
@@ -355,6 +377,9 @@ class Lab:
         process.stop_watch = self.cluster.watch(WATCHED, process.feed.take)
         for body in self.cluster.all(Kind.CONFIG_MAP, None, names.LIST_LABEL):
             dispatch.list_seen(body)
+        for body in self.cluster.all(Kind.CONFIG_MAP, None, names.GRANT_LABEL):
+            dispatch.grant_seen(body)
+        process.stop_grants = self.cluster.watch({Kind.CONFIG_MAP: names.GRANT_LABEL}, process.grants.take)
         process.stop_lists = self.cluster.watch({Kind.CONFIG_MAP: names.LIST_LABEL}, process.lists.take)
         for body in self.cluster.all(Kind.SECRET, names.OPERATOR_NAMESPACE, names.ISSUING_CA_LABEL):
             dispatch.given_seen(body)

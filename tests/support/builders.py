@@ -65,6 +65,20 @@ def named_list(name: str, *items: str, of: str = "string", namespace: str = NAME
     }
 
 
+def grant(*consumers: str, namespace: str = "partners", name: str = "client-ca") -> Body:
+    """Return a ConfigMap that lets other namespaces trust the managed CA of its own."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "labels": {names.GRANT_LABEL: names.GRANT_VALUE},
+        },
+        "data": {names.GRANT_KEY: "".join(f"{consumer}\n" for consumer in consumers)},
+    }
+
+
 def tls_secret(name: str, certificate_pem: str, key_pem: bytes, *, namespace: str = NAMESPACE) -> Body:
     """Return a user's own ``kubernetes.io/tls`` Secret."""
     return {

@@ -151,6 +151,7 @@ def test_an_enumeration_has_the_same_members(plural: str, path: str, enum: type[
     [
         ("mtlshosts", "spec.hostnames.[]", limits.HOSTNAME),
         ("mtlshosts", "spec.tls.secretName", limits.SECRET_NAME),
+        ("mtlshosts", "spec.clientCAs.managedFrom.[].namespace", limits.NAMESPACE),
         ("mtlshosts", "spec.clientCAs.trusted.[].configMapRef.name", limits.CONFIG_MAP_NAME),
         ("mtlshosts", "spec.clientCAs.trusted.[].secretRef.name", limits.SECRET_NAME),
         ("mtlshosts", "spec.clientCAs.crls.[].configMapRef.name", limits.CONFIG_MAP_NAME),
@@ -205,6 +206,7 @@ def test_a_reference_to_a_host_is_as_long_as_a_host_name_can_be() -> None:
             "spec.isolation.allowedPorts.[]",
             {"minimum": limits.MIN_PORT, "maximum": limits.MAX_PORT},
         ),
+        ("mtlshosts", "spec.clientCAs.managedFrom", {"maxItems": limits.GRANTERS}),
         ("mtlshosts", "spec.clientCAs.trusted", {"maxItems": limits.CA_SOURCES}),
         ("mtlshosts", "spec.clientCAs.crls", {"maxItems": limits.CA_SOURCES}),
         ("mtlshosts", "spec.clientCAs.trusted.[].configMapRef.key", DATA_KEY),

@@ -89,10 +89,36 @@ def test_a_host_can_be_a_dictionary_key() -> None:
     assert {parse_host(body(status={"epoch": {}})): 1}
 
 
-def test_managed_authorities_of_other_namespaces_are_refused_and_not_ignored() -> None:
-    refused = refusal(clientCAs={"managedFrom": [{"namespace": "partners"}]})
+def test_managed_authorities_of_other_namespaces_are_read_in_their_order() -> None:
+    named = [{"namespace": "partners"}, {"namespace": "fleet"}]
+    host = parse_host(body(clientCAs={"managed": False, "managedFrom": named}))
+    assert host.client_cas == ClientCas(managed=False, managed_from=("partners", "fleet"))
+
+
+def test_the_own_namespace_is_no_other_one() -> None:
+    refused = refusal(clientCAs={"managedFrom": [{"namespace": "partners"}, {"namespace": "shop"}]})
+    assert refused.path == "spec.clientCAs.managedFrom[1].namespace"
+    assert "clientCAs.managed" in refused.message
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {},
+        {"namespace": None},
+        {"namespace": "*"},
+        {"namespace": "a.b"},
+        {"namespace": "x" * 64},
+        {"name": "partners"},
+    ],
+)
+def test_another_namespace_is_named_exactly(item: dict[str, object]) -> None:
+    assert refusal(clientCAs={"managedFrom": [item]}).path.startswith("spec.clientCAs.managedFrom[0]")
+
+
+def test_a_namespace_is_named_once() -> None:
+    refused = refusal(clientCAs={"managedFrom": [{"namespace": "partners"}] * 2})
     assert refused.path == "spec.clientCAs.managedFrom"
-    assert "not supported yet" in refused.message
 
 
 PARTNER = {"configMapRef": {"name": "partner-ca", "key": "ca.crt"}}

@@ -37,6 +37,7 @@ async def operator(place: Place) -> AsyncIterator[Operator]:
         metrics=metrics,
         watches=ABSENT,  # type: ignore[arg-type]  # not asked
         passwords=ABSENT,  # type: ignore[arg-type]  # not asked
+        grants=ABSENT,  # type: ignore[arg-type]  # not asked
         lists=ABSENT,  # type: ignore[arg-type]  # not asked
         given=ABSENT,  # type: ignore[arg-type]  # not asked
         status_port=ABSENT,  # type: ignore[arg-type]  # not asked

@@ -36,7 +36,7 @@ from mtls_operator.plan.capacity import (
 )
 from mtls_operator.plan.ledger import Entry, Record
 from mtls_operator.plan.pages import PAGE_BYTES, paginate
-from mtls_operator.plan.published import in_force, publish
+from mtls_operator.plan.published import in_force, list_of, publish
 from mtls_operator.plan.readable import FIRST_BYTES, READABLE_BYTES, readable
 from mtls_operator.plan.rotation import Confirmations, Move, next_step
 
@@ -99,7 +99,8 @@ def test_a_successor_begins_its_list_anew() -> None:
     """Else the numbers of its forerunners would take their room twice."""
     old, new = _stored(1, 0, 3_000_000, Phase.RETIRING), _stored(2, 3_000_000, 3_001_024)
     ledger = {one.serial: one for one in [_record(5), _record(3_000_900)]}
-    published = publish([old, new], in_force(ledger, now=NOW), previous="", seen=(), now=NOW)
+    listing = list_of([old, new], in_force(ledger, now=NOW), now=NOW)
+    published = publish(listing, {}, previous="", seen=(), now=NOW)
     assert '{3000000, "' in published.script
     assert len(published.script) < 10_000
 

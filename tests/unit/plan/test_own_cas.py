@@ -168,6 +168,16 @@ def test_a_lookalike_in_another_file_is_refused_and_takes_nothing_from_the_first
     assert "key identifier" in cas.troubles[0].message
 
 
+def test_a_lookalike_of_a_managed_ca_that_the_host_trusts_is_refused_also_as_the_last_good_copy() -> None:
+    """A rule that compares the key identifier of the issuer would take one for the other."""
+    forged = pem_of(lookalike(PARTNER))
+    files = {FIRST: File(forged.encode()), SECOND: File(pem_of(FLEET).encode())}
+    held = {str(FIRST): forged}
+    cas = own_cas(files, held, managed=(), now=NOW, others=[describe_ca(PARTNER.certificate_pem)])
+    assert digests(cas) == [FLEET.digest]
+    assert "key identifier" in cas.troubles[0].message
+
+
 def test_more_cas_than_a_host_can_have_do_not_count_and_are_not_silent() -> None:
     half = [authority(f"CA {number}", now=NOW) for number in range(MAX_CAS // 2 + 1)]
     others = [authority(f"Other CA {number}", now=NOW) for number in range(MAX_CAS // 2)]

@@ -13,10 +13,12 @@ from mtls_operator.api.client_cas import CrlSource, Source, SourceKind, WhenStal
 from mtls_operator.api.reason import Reason
 from mtls_operator.api.secret import Secret
 from mtls_operator.envoy import SerialSet, Unlisted, pack_serials
+from mtls_operator.pki import describe_ca
 from mtls_operator.plan import own_lists as module
-from mtls_operator.plan.held import Held, HeldCrls, read_held
+from mtls_operator.plan.held import Held, HeldCas, HeldCrls, read_held
 from mtls_operator.plan.own_cas import File, OwnCas, own_cas
 from mtls_operator.plan.own_lists import OwnLists, Reading, own_lists, read_lists
+from mtls_operator.plan.trust import Trust
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -253,3 +255,23 @@ def test_copies_of_another_host_or_of_another_operator_are_none() -> None:
     document = copies().document(SEAL, OWNER)
     assert read_held(document, SEAL, "uid-2") == Held()
     assert read_held(document, Secret(b"another"), OWNER) == Held()
+
+
+def granted(*cas: Pair, phase: str = "Active") -> HeldCas:
+    described = [describe_ca(ca.certificate_pem) for ca in cas]
+    trusts = [
+        Trust(ca.digest, ca.certificate_pem, ca.subject, ca.ski, ca.not_after, "managedFrom/partners", phase)
+        for ca in described
+    ]
+    return HeldCas("uid-7", tuple(trusts))
+
+
+def test_copies_of_the_cas_of_another_namespace_survive_being_written_and_read() -> None:
+    held = Held(granted={"partners": granted(PARTNER, FLEET)})
+    assert read_held(held.document(SEAL, OWNER), SEAL, OWNER) == held
+    assert all(trust.listed for trust in held.granted["partners"].trusts)
+
+
+def test_a_host_that_trusts_nobody_elses_ca_has_the_same_text_as_ever() -> None:
+    """G6: an operator that learnt something new writes nothing anew."""
+    assert "granted" not in copies().document(SEAL, OWNER)

@@ -29,8 +29,12 @@ from mtls_operator.pki import (
 from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.ledger import Entry, Holder, Record, due, latest
 from mtls_operator.plan.published import (
+    SCRIPT_BYTES,
+    Listing,
     Publication,
     in_force,
+    list_of,
+    list_without_ca,
     publish,
     recover,
     still_signed,
@@ -92,7 +96,8 @@ def _whole(
 ) -> Whole:
     revoked = in_force(latest(records), now=now)
     script = previous.get(names.REVOCATION_KEY, "")
-    publication = publish(generations, revoked, previous=script, seen=seen, now=now)
+    own = list_of(generations, revoked, now=now)
+    publication = publish(own, {}, previous=script, seen=seen, now=now)
     former = still_signed_by(previous.get(names.CRL_KEY), generations)
     parts = readable(
         generations,
@@ -313,17 +318,105 @@ def test_unchanged_lists_of_two_generations_keep_every_byte() -> None:
     assert again.data == first.data
 
 
-def test_a_publication_holds_until_a_revocation_of_it_expires_and_not_before_it_was_made() -> None:
+def test_a_list_holds_until_a_revocation_of_it_expires_and_not_before_it_was_made() -> None:
     """A clock that went back brings revocations back that had expired."""
-    records = (_record(1), _record(2, not_after=NOW + timedelta(hours=1)))
-    publication = _publish(*records).publication
-    same: dict[str, Any] = {"about": None, "seen": publication.epoch}
-    assert publication.holds(now=NOW + timedelta(minutes=59), **same)
-    assert not publication.holds(now=NOW + timedelta(hours=1), **same)
-    assert not publication.holds(now=NOW - timedelta(seconds=1), **same)
+    own = _publish(_record(1), _record(2, not_after=NOW + timedelta(hours=1))).publication.own
+    assert own.holds(now=NOW + timedelta(minutes=59), about=None)
+    assert not own.holds(now=NOW + timedelta(hours=1), about=None)
+    assert not own.holds(now=NOW - timedelta(seconds=1), about=None)
+    assert not own.holds(now=NOW, about="another ledger")
 
 
-def test_a_publication_holds_only_while_its_sources_do_and_nobody_saw_a_higher_epoch() -> None:
-    publication = _publish(_record(1)).publication
-    assert not publication.holds(now=NOW, about="another ledger", seen=publication.epoch)
-    assert not publication.holds(now=NOW, about=None, seen=publication.epoch + 1)
+def test_a_publication_holds_for_the_very_lists_it_is_made_of() -> None:
+    own, partners, fleet = (list_of([_stored(name)], (), now=NOW) for name in ("shop", "partners", "fleet"))
+    publication = publish(own, {"partners": partners}, previous="", seen=(), now=NOW)
+    assert publication.holds(own, {"partners": partners}, seen=publication.epoch)
+    assert not publication.holds(own, {"partners": partners}, seen=publication.epoch + 1)
+    assert not publication.holds(own, {}, seen=publication.epoch)
+    assert not publication.holds(own, {"partners": fleet}, seen=publication.epoch)
+    assert not publication.holds(own, {"partners": partners, "fleet": fleet}, seen=publication.epoch)
+    assert not publication.holds(partners, {"partners": partners}, seen=publication.epoch)
+
+
+def _list(name: str, *indices: int, **changes: Any) -> Listing:
+    records = [_record(index) for index in indices]
+    return list_of([_stored(name, next_index=2**23, **changes)], records, now=NOW)
+
+
+def _revokes(publication: Publication, name: str, index: int) -> bool:
+    """Ask the text that the proxies read."""
+    table = publication.script.split("local lists = ", 1)[1].split("local decide", 1)[0]
+    entry = table.split(f'["{_authority(name).digest}"] = {{', 1)[1]
+    index -= int(entry.split(",", 1)[0])
+    text = entry.split('"', 2)[1]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    return len(text) > index // 6 and bool(alphabet.index(text[index // 6]) >> index % 6 & 1)
+
+
+def test_each_namespace_has_the_list_of_its_own_ca_alone() -> None:
+    """The same index is somebody else's under another CA."""
+    publication = publish(_list("shop", 1), {"partners": _list("partners", 2)}, previous="", seen=(), now=NOW)
+    assert [_revokes(publication, "shop", index) for index in (1, 2)] == [True, False]
+    assert [_revokes(publication, "partners", index) for index in (1, 2)] == [False, True]
+    assert publication.issuers == {_authority("shop").digest, _authority("partners").digest}
+    assert publication.serials == {_serial(1)}
+    assert publication.others["partners"].serials == {_serial(2)}
+
+
+def test_the_order_in_which_namespaces_come_changes_no_byte() -> None:
+    own, partners, fleet = _list("shop", 1), _list("partners", 2), _list("fleet", 3)
+    one = publish(own, {"partners": partners, "fleet": fleet}, previous="", seen=(), now=NOW)
+    other = publish(own, {"fleet": fleet, "partners": partners}, previous="", seen=(), now=NOW)
+    assert one.script == other.script
+
+
+def test_the_next_expiry_of_any_of_the_lists_ends_it() -> None:
+    soon = list_of([_stored("partners")], [_record(2, not_after=NOW + timedelta(hours=1))], now=NOW)
+    publication = publish(_list("shop", 1), {"partners": soon}, previous="", seen=(), now=NOW)
+    assert publication.until == NOW + timedelta(hours=1)
+
+
+def test_one_ca_given_to_two_namespaces_loses_the_revocations_of_neither() -> None:
+    publication = publish(
+        _list("same", 1, 700), {"partners": _list("same", 2)}, previous="", seen=(), now=NOW
+    )
+    assert [_revokes(publication, "same", index) for index in (0, 1, 2, 700)] == [False, True, True, True]
+
+
+def test_one_ca_whose_list_begins_elsewhere_in_another_namespace_is_joined_index_by_index() -> None:
+    one, other = _list("same", 5), _list("same", 43, first_index=40)
+    for own, beside in ((one, other), (other, one)):
+        publication = publish(own, {"partners": beside}, previous="", seen=(), now=NOW)
+        assert [_revokes(publication, "same", index) for index in (5, 40, 43, 45)] == [
+            True,
+            False,
+            True,
+            False,
+        ]
+
+
+def test_what_does_not_fit_is_left_out_whole_and_the_largest_first() -> None:
+    """Its CA has no list then: its certificates are of unknown state, never of none."""
+    large = 8 * SCRIPT_BYTES * 3 // 4 - 1000
+    others = {"a-large": _list("large", large), "z-small": _list("small", 5)}
+    publication = publish(_list("shop", 1), others, previous="", seen=(), now=NOW)
+    assert publication.left_out == ("a-large",)
+    assert list(publication.others) == ["z-small"]
+    assert _authority("large").digest not in publication.script
+    assert len(publication.script) < SCRIPT_BYTES
+
+
+def test_the_own_list_stays_whatever_others_need() -> None:
+    own = _list("shop", 8 * SCRIPT_BYTES * 3 // 4)
+    publication = publish(own, {"partners": _list("partners", 1)}, previous="", seen=(), now=NOW)
+    assert publication.left_out == ("partners",)
+    assert _authority("shop").digest in publication.issuers
+
+
+def test_without_the_secrets_of_a_ca_every_generation_that_is_known_has_all_of_its_revocations() -> None:
+    digests = [_authority("partners").digest, _authority("partners 2").digest]
+    listing = list_without_ca(digests, [_record(1), _record(9), _record(2**32 - 1)], now=NOW)
+    publication = publish(_list("shop"), {"partners": listing}, previous="", seen=(), now=NOW)
+    for name in ("partners", "partners 2"):
+        assert [_revokes(publication, name, index) for index in (1, 2, 9)] == [True, False, True]
+    assert len(publication.script) < 50_000

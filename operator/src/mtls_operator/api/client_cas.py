@@ -50,11 +50,17 @@ class CrlSource:
 
 @dataclass(frozen=True, slots=True)
 class ClientCas:
-    """The managed CA of the namespace, and what users brought: CAs, and revocation lists of those."""
+    """The managed CA of the namespace, those of other ones, and what users brought: CAs, and lists of those."""
 
     managed: bool = True
+    managed_from: tuple[str, ...] = ()
     trusted: tuple[Source, ...] = ()
     crls: tuple[CrlSource, ...] = ()
+
+    @property
+    def copied(self) -> bool:
+        """Whether last good copies are kept of what is trusted."""
+        return bool(self.trusted or self.managed_from)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -62,13 +68,17 @@ class ClientCas:
         return (*self.trusted, *(crl.source for crl in self.crls))
 
 
-def parse_client_cas(fields: Fields) -> ClientCas:
-    """Read ``spec.clientCAs``.
+def parse_client_cas(fields: Fields, *, namespace: str) -> ClientCas:
+    """Read ``spec.clientCAs`` of a host in a namespace.
 
     Raises:
         InvalidSpec: a field does not fit, is not known or is not supported yet.
     """
-    fields.only(("managed", "trusted", "crls"), planned=("managedFrom",))
+    fields.only(("managed", "managedFrom", "trusted", "crls"))
+    managed_from = fields.objects("managedFrom", _granter, maximum=limits.GRANTERS)
+    if namespace in managed_from:
+        path = f"{fields.at('managedFrom')}[{managed_from.index(namespace)}].namespace"
+        raise InvalidSpec(path, "is the host's own namespace: its CA is trusted by clientCAs.managed")
     trusted = fields.objects("trusted", _trusted, maximum=limits.CA_SOURCES)
     crls = fields.objects("crls", _crl, maximum=limits.CA_SOURCES)
     if crls and not trusted:
@@ -77,7 +87,17 @@ def parse_client_cas(fields: Fields) -> ClientCas:
         )
     if len({crl.source for crl in crls}) != len(crls):
         raise InvalidSpec(fields.at("crls"), "names the same file twice")
-    return ClientCas(managed=fields.flag("managed", default=True), trusted=trusted, crls=crls)
+    return ClientCas(
+        managed=fields.flag("managed", default=True), managed_from=managed_from, trusted=trusted, crls=crls
+    )
+
+
+def _granter(item: Fields) -> str:
+    item.only(("namespace",))
+    namespace = item.text("namespace", limits.NAMESPACE)
+    if namespace is None:
+        raise InvalidSpec(item.at("namespace"), "is required")
+    return namespace
 
 
 def _trusted(item: Fields) -> Source:

@@ -114,7 +114,7 @@ def parse_host(body: Mapping[str, object]) -> Host:
         protocol=workload.choice("protocol", WorkloadProtocol, default=WorkloadProtocol.HTTP1),
         tls_secret_name=tls.text("secretName", limits.SECRET_NAME),
         min_tls=tls.choice("minVersion", TlsVersion, default=TlsVersion.V1_2),
-        client_cas=parse_client_cas(spec.child("clientCAs")),
+        client_cas=parse_client_cas(spec.child("clientCAs"), namespace=meta.namespace),
         forwarded_headers=spec.choices(
             "forwardedHeaders", ForwardedHeader, default=DEFAULT_FORWARDED_HEADERS
         ),

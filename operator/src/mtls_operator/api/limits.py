@@ -55,6 +55,8 @@ CONFIG_MAP_NAME: Final = TextRule(
     wanted="the name of a ConfigMap that does not begin with mtls- (those are the operator's own)",
     refused=r"^mtls-",
 )
+#: Name of a namespace (RFC 1123 label).
+NAMESPACE: Final = TextRule(pattern=rf"^{_LABEL}$", max_length=63, wanted="the name of a namespace")
 #: Key of a ConfigMap or Secret.
 DATA_KEY: Final = TextRule(
     pattern=r"^[-._a-zA-Z0-9]+$", max_length=253, wanted="a key like ca.crt of the ConfigMap or Secret"
@@ -125,6 +127,8 @@ HOSTNAMES: Final = 64
 ALLOWED_PORTS: Final = 32
 #: Files with authorities, and files with revocation lists.
 CA_SOURCES: Final = 16
+#: Other namespaces whose managed CA a host trusts.
+GRANTERS: Final = 16
 MIN_PORT: Final = 1
 MAX_PORT: Final = 65_535
 #: The sidecar listens on these itself.

@@ -32,6 +32,10 @@ ROLE_LABEL: Final = f"{GROUP}/role"
 #: On a ConfigMap of a user: a named list for rules; the value says of what (``ip``, ``string``, ``integer``).
 LIST_LABEL: Final = f"{GROUP}/list"
 LIST_KEY: Final = "items"
+#: On a ConfigMap of a user: the namespaces, one a line, that may trust the managed CA of the ConfigMap's own.
+GRANT_LABEL: Final = f"{GROUP}/grant"
+GRANT_VALUE: Final = "client-ca"
+GRANT_KEY: Final = "namespaces"
 #: On objects of the operator's namespace that belong to a tenant namespace.
 NAMESPACE_LABEL: Final = f"{GROUP}/namespace"
 NAMESPACE_UID_LABEL: Final = f"{GROUP}/namespace-uid"

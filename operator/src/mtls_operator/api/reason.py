@@ -59,6 +59,7 @@ class Reason(StrEnum):
     # What it refers to is missing or not usable.
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a word for users
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
+    NOT_GRANTED = "NotGranted"
     INVALID_SECRET = "InvalidSecret"  # noqa: S105 - a word for users
     SECRET_CONFLICT = "SecretConflict"  # noqa: S105 - a word for users
     CONFIG_CONFLICT = "ConfigConflict"

@@ -16,6 +16,7 @@ from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.claims import CONFLICTS
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.granting import Granting
 from mtls_operator.controller.holdings import gone, holders
 from mtls_operator.controller.internal import Internal
 from mtls_operator.controller.lists import Lists
@@ -29,7 +30,7 @@ from mtls_operator.pki import PkiError, read_certificate
 from mtls_operator.plan.authority import bundle_document, proxy_document
 from mtls_operator.plan.epochs import credible
 from mtls_operator.plan.ledger import due, kept
-from mtls_operator.plan.published import Publication, in_force, publish
+from mtls_operator.plan.published import Listing, Publication, publish
 from mtls_operator.push import Scope, Script
 
 _log = structlog.get_logger(__name__)
@@ -51,6 +52,7 @@ class AuthorityReconciler:
     lists: Lists
     pruning: Pruning
     notices: Notices
+    granting: Granting
     _epochs: dict[str, int] = field(default_factory=dict)
 
     async def reconcile(self, namespace: str) -> float | None:
@@ -61,6 +63,7 @@ class AuthorityReconciler:
             self.authorities.tenants.pop(namespace, None)
             self.authorities.left.pop(namespace, None)
             self.lists.forget(namespace)
+            self.granting.forget(namespace)
             self._wake(namespace, world.certificates.of(namespace))
             await self.requests.refuse_all(namespace, f"There is no namespace {namespace}.")
             return None
@@ -73,6 +76,10 @@ class AuthorityReconciler:
         if tenant.authority is None:
             await self.rotation.advance(tenant)
         if tenant.authority is None:
+            if tenant.publication is not None:
+                # Others' revocations, and others' grants that were withdrawn, do not wait for this CA.
+                await self._offer(tenant)
+                await self.lists.write(tenant)
             if tenant.obstacle is None or tenant.obstacle.reason not in CONFLICTS:
                 await self._identify_proxies(tenant)
             tenant.ready = False
@@ -113,7 +120,11 @@ class AuthorityReconciler:
         published = world.written[Kind.CONFIG_MAP].get(namespace, names.REVOCATION_CONFIGMAP)
         left = self.authorities.left.get(namespace)
         return bool(
-            world.hosts.of(namespace) or world.certificates.of(namespace) or left or published is not None
+            world.hosts.of(namespace)
+            or world.certificates.of(namespace)
+            or left
+            or published is not None
+            or self.granting.grants.has_any(namespace)
         )
 
     async def _keep(self, tenant: Tenant) -> None:
@@ -148,7 +159,26 @@ class AuthorityReconciler:
 
     async def _publish(self, tenant: Tenant) -> None:
         await self.lists.heed(tenant)
-        namespace, now = tenant.namespace, self.context.now()
+        own = tenant.listed(now=self.context.now())
+        shorter = tenant.told is not None and not tenant.told.serials <= own.serials
+        if not shorter:
+            self._tell(tenant, own)
+        await self._offer(tenant)
+        # A list that refuses less is told to others when it has taken the place of the one that this operator has seen.
+        self._tell(tenant, own)
+        await self.lists.update(tenant)
+
+    def _tell(self, tenant: Tenant, own: Listing) -> None:
+        if tenant.told is not own:
+            tenant.told = own
+            self.granting.wake_lists(tenant.namespace)
+
+    async def _offer(self, tenant: Tenant) -> None:
+        """Push the newest list of a namespace, with those of others whose CAs are trusted there."""
+        namespace = tenant.namespace
+        others = await self.granting.listings(tenant)
+        now = self.context.now()
+        own = tenant.listed(now=now)
         observed = self.context.world.written[Kind.CONFIG_MAP].get(namespace, names.REVOCATION_CONFIGMAP)
         seen = [self._epochs.get(namespace, 0)]
         if observed is not None and observed.epoch is not None:
@@ -159,19 +189,13 @@ class AuthorityReconciler:
             epoch = epoch_of(str(((body or {}).get("data") or {}).get(names.REVOCATION_KEY) or ""))
             seen.append(epoch if credible(epoch, now=now) is not None and epoch is not None else 0)
         publication = tenant.publication
-        if publication is None or not publication.holds(now=now, about=tenant.sources, seen=max(seen)):
-            publication = publish(
-                tenant.generations,
-                in_force(tenant.ledger, now=now),
-                previous=tenant.script,
-                seen=seen,
-                now=now,
-                about=tenant.sources,
-            )
+        if publication is None or not publication.holds(own, others, seen=max(seen)):
+            publication = publish(own, others, previous=tenant.script, seen=seen, now=now)
         if tenant.publication is not None and not tenant.publication.serials <= publication.serials:
             # What an operator does not know that was replaced without knowing it must not leave the list.
             await self.lists.shorten(tenant, publication)
         self._epochs[namespace] = publication.epoch
+        self.granting.published(namespace, publication.others)
         self.context.push.publish(
             Scope(namespace, None),
             Script(names.REVOCATION_FILTER, publication.version, publication.script),
@@ -179,7 +203,6 @@ class AuthorityReconciler:
         before, tenant.publication = tenant.publication, publication
         if before is None or before.version != publication.version:
             self._changed(tenant, publication)
-        await self.lists.update(tenant)
 
     def _changed(self, tenant: Tenant, publication: Publication) -> None:
         _log.info(
@@ -187,10 +210,14 @@ class AuthorityReconciler:
             namespace=tenant.namespace,
             epoch=publication.epoch,
             revoked=len(publication.serials),
+            others=sorted(publication.others),
         )
+        if publication.left_out:
+            _log.error("revocation.left_out", namespace=tenant.namespace, of=publication.left_out)
         for host in self.context.world.hosts.of(tenant.namespace):
             self.context.queue.add(keys.host(tenant.namespace, host))
         self._wake(tenant.namespace, self._pending(tenant.namespace))
+        self.granting.changed(tenant, publication)
 
     def _pending(self, namespace: str) -> list[str]:
         return [

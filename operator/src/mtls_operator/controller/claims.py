@@ -71,7 +71,7 @@ def _places(host: Host) -> Iterator[tuple[Kind, str]]:
     yield Kind.SECRET, names.server_secret(name)
     if host.network_policy:
         yield Kind.NETWORK_POLICY, names.host_config(name)
-    if host.client_cas.trusted:
+    if host.client_cas.copied:
         yield Kind.CONFIG_MAP, names.trust_config(name)
 
 

@@ -12,7 +12,8 @@ from mtls_operator.cluster import Kind
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
-from mtls_operator.controller.observed import certificate_of
+from mtls_operator.controller.granting import Granting
+from mtls_operator.controller.observed import certificate_of, granters_of
 from mtls_operator.controller.unchecked import KINDS, Unchecked
 from mtls_operator.plan.authority import generation_of
 from mtls_operator.plan.pages import PAGE_ROLE
@@ -34,6 +35,7 @@ class Dispatch:
     context: Context
     authorities: Authorities
     discovery: DiscoveryServer
+    granting: Granting
     unchecked: Unchecked | None = None
     _settling: set[str] = field(default_factory=set)
     _rule_specs: dict[tuple[str, str], tuple[str, int, bool]] = field(default_factory=dict)
@@ -43,7 +45,9 @@ class Dispatch:
         if kind is Kind.POD:
             self._observe_pod(body)
             return
+        before = self._granters(kind, body)
         self.context.world.observe(kind, body)
+        self._wake_granters(before ^ self._granters(kind, body), body)
         if kind is Kind.NAMESPACE:
             name = body["metadata"]["name"]
             self.discovery.set_namespace(name, self.context.world.namespace_uid(name))
@@ -120,6 +124,36 @@ class Dispatch:
         for rule in world.rules.of(namespace):
             self.context.queue.add(keys.rule(namespace, rule))
 
+    def grant_seen(self, body: Mapping[str, Any]) -> None:
+        """Take in a grant, and queue what rests on it when it says something else."""
+        if self.granting.grants.seen(body):
+            self._grant_changed(body["metadata"]["namespace"])
+
+    def grant_gone(self, namespace: str, name: str) -> None:
+        """Take in that a grant is gone."""
+        self.granting.grants.gone(namespace, name)
+        self._grant_changed(namespace)
+
+    def _grant_changed(self, namespace: str) -> None:
+        self.context.queue.add(keys.authority(namespace))
+        self.granting.wake(namespace)
+
+    def _granters(self, kind: Kind, body: Mapping[str, Any]) -> frozenset[str]:
+        """Return the namespaces whose CAs a host wants, if it is one, as far as it was seen."""
+        if kind is not Kind.HOST:
+            return frozenset()
+        metadata = body["metadata"]
+        return granters_of(self.context.world.hosts.get(metadata["namespace"], metadata["name"]))
+
+    def _wake_granters(self, granters: Iterable[str], host: Mapping[str, Any]) -> None:
+        """Look again at namespaces whose CA a host begins to trust, or trusts no more: rotations wait for hosts.
+
+        Whoever merely names a namespace makes no work for it.
+        """
+        for granter in granters:
+            if self.granting.grants.allows(granter, host["metadata"]["namespace"]):
+                self.context.queue.add(keys.authority(granter))
+
     def reported(self, report: Report) -> None:
         """Take in what a proxy said; called on the event loop."""
         self.context.reports.take(report)
@@ -138,6 +172,7 @@ class Dispatch:
         pods = self.context.world.pods.of(namespace).values()
         if self.context.reports.lagging(pods, tenant.publication.version):
             return
+        self.granting.settled(namespace, tenant.publication.others)
         for name, certificate in self.context.world.certificates.of(namespace).items():
             if certificate.status.get("state") in _WAITING:
                 self.context.queue.add(keys.certificate(namespace, name))
@@ -165,6 +200,7 @@ class Dispatch:
             pod = world.pods.get(namespace, name)
             if pod is not None and pod.uid == metadata["uid"]:
                 self._pod_gone(pod)
+        self._wake_granters(self._granters(kind, body), body)
         world.forget(kind, body)
         if kind is Kind.NAMESPACE:
             self.discovery.set_namespace(name, world.namespace_uid(name))
@@ -183,6 +219,7 @@ class Dispatch:
             queue.add(keys.certificate(name, certificate))
         for host in world.hosts.of(name):
             queue.add(keys.host(name, host))
+        self.granting.wake(name)
 
     def _host_changed(self, namespace: str, name: str) -> None:
         queue, world = self.context.queue, self.context.world
@@ -230,6 +267,7 @@ class Dispatch:
             if gone or self._foreign(tenant, metadata):
                 self.authorities.secret_changed(tenant, gone=gone)
                 queue.add(keys.authority(tenant))
+                self.granting.wake(tenant)
                 for certificate in self.context.world.certificates.of(tenant):
                     queue.add(keys.certificate(tenant, certificate))
         elif role == "ledger":

@@ -30,11 +30,12 @@ from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.trust import Trusted, Trusts, targets_of
 from mtls_operator.plan.authority import Phase
 from mtls_operator.plan.given import notice_of
-from mtls_operator.plan.host import Serving, Trust
+from mtls_operator.plan.host import Serving
 from mtls_operator.plan.host_status import HostView
 from mtls_operator.plan.hostrules import BrokenRule, compile_rule, read_last_good, rules_for
 from mtls_operator.plan.rollout import Rollout
 from mtls_operator.plan.trouble import Trouble
+from mtls_operator.plan.trust import Trust
 from mtls_operator.push import Scope
 from mtls_operator.rules import RuleError
 
@@ -141,7 +142,7 @@ class HostReconciler:
         proxies = await self._proxies.of(host, state)
         rollout, state.rules_deployed = rollout_of(state, tenant, proxies)
         state.rollout = rollout
-        self._confirm(host, tenant, trusts, rollout, programmed)
+        self._confirm(host, state, tenant, trusts, rollout, programmed)
         held_up = programmed.message if programmed is not None else rollout.message
         publication = tenant.publication
         return (
@@ -149,7 +150,7 @@ class HostReconciler:
                 host=host,
                 conflict=conflict,
                 trusts=trusts,
-                troubles=(*troubles, *trusted.troubles),
+                troubles=(*troubles, *trusted.troubles, *_left_out(host, tenant)),
                 configuration=state.configuration,
                 programmed=programmed,
                 rules=state.rules,
@@ -213,23 +214,37 @@ class HostReconciler:
             self.watches.watch(target)
         self.watches.keep(wanted)
 
-    def _confirm(
+    def _confirm(  # noqa: PLR0913, PLR0917 - what a confirmation rests on
         self,
         host: Host,
+        state: HostState,
         tenant: Tenant,
         trusts: tuple[Trust, ...],
         rollout: Rollout,
         programmed: Trouble | None,
     ) -> None:
-        """Keep which issuers every proxy of a host trusts and has a list of: a rotation waits for its new one."""
+        """Keep which issuers every proxy of a host trusts and has a list of: rotations wait for their new ones."""
         key = "/".join(host.meta.key)
         there = programmed is None and rollout.reason in (None, Reason.NO_PODS)
         listed = tenant.publication.issuers if tenant.publication is not None else frozenset()
         confirmed = frozenset(trust.digest for trust in trusts) & listed if there else frozenset()
-        if tenant.confirmed.get(key) != confirmed:
-            tenant.confirmed[key] = confirmed
-            if any(stored.phase is Phase.PREPARED for stored in tenant.generations):
-                self.context.queue.add(keys.authority(tenant.namespace))
+        granters = frozenset(host.client_cas.managed_from)
+        self._release(key, state.granters - granters)
+        state.granters = granters
+        for owner in (tenant, *map(self.authorities.known, sorted(granters))):
+            if owner is None or owner.confirmed.get(key) == confirmed:
+                continue
+            owner.confirmed[key] = confirmed
+            if any(stored.phase is Phase.PREPARED for stored in owner.generations):
+                self.context.queue.add(keys.authority(owner.namespace))
+
+    def _release(self, key: str, granters: frozenset[str]) -> None:
+        """Forget what the proxies of a host said about CAs of namespaces that it trusts no more."""
+        for granter in granters:
+            owner = self.authorities.known(granter)
+            if owner is not None:
+                owner.confirmed.pop(key, None)
+                self.context.queue.add(keys.authority(granter))
 
     def _conflict(self, host: Host) -> str:
         """Return which hostname an older host of the namespace has already; empty when none."""
@@ -260,6 +275,7 @@ class HostReconciler:
         if state is not None:
             self.serving.forget(state.uid)
             self._watch_sources()
+            self._release(f"{namespace}/{name}", state.granters)
         self.context.push.withdraw(Scope(namespace, name), names.RULES_FILTER)
         for rule in self.context.world.rules.of(namespace):
             self.context.queue.add(keys.rule(namespace, rule))
@@ -271,3 +287,17 @@ class HostReconciler:
 
 
 _COMING_BACK = (Reason.PROXY_DISCONNECTED, Reason.PROXY_PENDING, Reason.PENDING)
+
+
+def _left_out(host: Host, tenant: Tenant) -> list[Trouble]:
+    """Return what to say of namespaces whose revocations do not fit."""
+    left_out = tenant.publication.left_out if tenant.publication is not None else ()
+    return [
+        Trouble(
+            Reason.CONFIG_TOO_LARGE,
+            f"The revocations of namespace {granter} do not fit beside the others of this namespace: rules that read "
+            "certificates refuse all of its. Trust fewer namespaces here.",
+        )
+        for granter in host.client_cas.managed_from
+        if granter in left_out
+    ]

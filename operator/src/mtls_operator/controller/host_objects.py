@@ -16,7 +16,6 @@ from mtls_operator.controller.trust import Trusts
 from mtls_operator.plan.host import (
     Discovery,
     Serving,
-    Trust,
     configure,
     host_objects,
     server_document,
@@ -25,6 +24,7 @@ from mtls_operator.plan.host import (
 )
 from mtls_operator.plan.objects import Document
 from mtls_operator.plan.trouble import Trouble
+from mtls_operator.plan.trust import Trust
 from mtls_operator.push import Scope, Script
 
 
@@ -96,8 +96,8 @@ class HostObjects:
         return None
 
     def _last_good(self, host: Host, state: HostState) -> list[Document] | Trouble:
-        """Return the object with the last good copies; none for a host whose users brought nothing."""
-        if not host.client_cas.trusted or state.held is None:
+        """Return the object with the last good copies; none for a host that trusts its namespace's CA alone."""
+        if not host.client_cas.copied or state.held is None:
             return []
-        document = trust_document(host, state.held, self.trusts.seal)
+        document = trust_document(host, state.held, self.trusts.copies.seal)
         return document if isinstance(document, Trouble) else [document]

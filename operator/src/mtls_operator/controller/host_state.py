@@ -29,3 +29,5 @@ class HostState:
     look_again: datetime | None = None
     #: Epochs that were found in somebody else's objects in the place of ours.
     foreign_epochs: set[int] = field(default_factory=set)
+    #: Namespaces whose CAs the host trusted when it ran last: they wait for its proxies.
+    granters: frozenset[str] = frozenset()

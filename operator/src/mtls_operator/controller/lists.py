@@ -62,6 +62,11 @@ class Lists:
         if self._is_stale(tenant):
             self.context.queue.add(keys.lists(tenant.namespace))
 
+    async def write(self, tenant: Tenant) -> None:
+        """Write the proxies' part alone, with the readable parts as they are."""
+        async with tenant.writing:
+            await self._write_first(tenant)
+
     async def heed(self, tenant: Tenant) -> None:
         """Take in what somebody else wrote in the place of the list: what is as good as ours stays as it is.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from mtls_operator.api import names
 from mtls_operator.api.certificate import ClientCertificate, asks_for_revocation, parse_certificate
@@ -12,11 +13,13 @@ from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.host import Host, parse_host
 from mtls_operator.api.meta import Meta, parse_meta
 from mtls_operator.api.secret import Secret
+from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.cluster import Kind
 from mtls_operator.envoy import epoch_of
 from mtls_operator.inject import has_sidecar
 from mtls_operator.pki import is_pair
 from mtls_operator.plan.authority import CERTIFICATE_ROLE
+from mtls_operator.plan.grants import granters_in
 from mtls_operator.plan.objects import content_of, secret_value
 from mtls_operator.plan.policy import POLICY_ANNOTATION
 from mtls_operator.plan.quota import QUOTA_ANNOTATION
@@ -74,8 +77,17 @@ class Namespace:
     name: str
     uid: str
     ending: bool
+    made: datetime
     policy: str | None = None
     maximum: str | None = None
+
+
+def granters_of(host: Host | Broken | None) -> frozenset[str]:
+    """Return the namespaces whose CAs a host wants, or has by its status."""
+    if host is None:
+        return frozenset()
+    wanted = host.client_cas.managed_from if isinstance(host, Host) else ()
+    return granters_in(host.status) | frozenset(wanted)
 
 
 def parse(kind: Kind, body: Mapping[str, Any]) -> Any:
@@ -90,6 +102,10 @@ def parse(kind: Kind, body: Mapping[str, Any]) -> Any:
     return parsers[kind](body) if kind in parsers else _written(kind, body)
 
 
+#: Of a namespace that does not say since when it exists: no grant is as young.
+_NEVER: Final = "9999-01-01T00:00:00Z"
+
+
 def _namespace(body: Mapping[str, Any]) -> Namespace:
     metadata = body["metadata"]
     annotations = metadata.get("annotations") or {}
@@ -97,6 +113,7 @@ def _namespace(body: Mapping[str, Any]) -> Namespace:
         name=metadata["name"],
         uid=metadata["uid"],
         ending=bool(metadata.get("deletionTimestamp")),
+        made=parse_timestamp(str(metadata.get("creationTimestamp") or _NEVER)),
         policy=annotations.get(POLICY_ANNOTATION),
         maximum=annotations.get(QUOTA_ANNOTATION),
     )

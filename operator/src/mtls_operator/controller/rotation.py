@@ -16,6 +16,7 @@ from mtls_operator.cluster import Kind
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.granting import Granting
 from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.observed import Broken
 from mtls_operator.controller.seen_certificates import facts_of
@@ -48,6 +49,7 @@ class Rotation:
 
     context: Context
     authorities: Authorities
+    granting: Granting
     #: By the UID of a namespace: the hosts on which it was said that a rotation waits for them.
     _told: dict[str, set[str]] = field(default_factory=dict)
 
@@ -65,7 +67,9 @@ class Rotation:
         if not tenant.generations:
             return None
         now = self.context.now()
-        confirmations = Confirmations(_confirmed(self.context.world, tenant))
+        confirmations = Confirmations(
+            _confirmed(self.context.world, tenant) | self.granting.confirmed(tenant)
+        )
         self._note_waiting(tenant, confirmations)
         retiring = any(stored.phase is Phase.RETIRING for stored in tenant.generations)
         living = (
@@ -115,6 +119,7 @@ class Rotation:
         )
         _log.info("authority.rotation", namespace=namespace, step=step.move.value, authority=name)
         queue.add(keys.authority(namespace))
+        self.granting.wake(namespace)
         for certificate in world.certificates.of(namespace):
             queue.add(keys.certificate(namespace, certificate))
         for host in world.hosts.of(namespace).values():
@@ -160,7 +165,10 @@ def prepared_in(tenant: Tenant) -> Stored | None:
 
 
 def _confirmed(world: World, tenant: Tenant) -> dict[str, frozenset[str] | None]:
-    """Return what the proxies of every host that trusts this CA have; a host without any configuration has none."""
+    """Return what the proxies of every host of the namespace have that trusts this CA.
+
+    A host without any configuration has none.
+    """
     found: dict[str, frozenset[str] | None] = {}
     for name, host in world.hosts.of(tenant.namespace).items():
         if _is_asked(world, host):

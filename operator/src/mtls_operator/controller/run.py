@@ -84,6 +84,7 @@ async def run(settings: Settings) -> int:
         asyncio.create_task(operator.lists.run(), name="lists"),
         asyncio.create_task(_begin(operator, first, stop), name="first lists"),
         asyncio.create_task(operator.given.run(), name="given"),
+        asyncio.create_task(operator.grants.run(), name="grants"),
     ]
     stopping = asyncio.create_task(stop.wait(), name="signal")
     done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -12,7 +12,7 @@ from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.given import Given
 from mtls_operator.plan.ledger import Entry, Record, compromised_keys, inherited, is_compromised
 from mtls_operator.plan.pages import INDEX_KEY
-from mtls_operator.plan.published import Publication
+from mtls_operator.plan.published import Listing, Publication, in_force, list_of, list_without_ca
 from mtls_operator.plan.readable import Readable, Signed
 from mtls_operator.plan.trouble import Trouble
 
@@ -73,6 +73,10 @@ class Tenant:
     heeded: int = 0
     #: The lists for other gateways as our CAs signed them last.
     signed: tuple[Signed, ...] = ()
+    #: The list of this namespace's own CAs, as its proxies and those of others have it; see `listed`.
+    listing: Listing | None = None
+    #: The list that other namespaces were told of.
+    told: Listing | None = None
     publication: Publication | None = None
     readable: ReadableState | None = None
     #: Held while ``mtls-revocation`` is written, so that an older content never comes after a newer one.
@@ -134,6 +138,27 @@ class Tenant:
         """What the list rests on, but for the time: the ledger's state and the CAs with their indices."""
         cas = ((one.generation, one.phase, one.first_index, one.next_index) for one in self.generations)
         return (self.revision, tuple(cas))
+
+    def listed(self, *, now: datetime, cas: Iterable[str] = ()) -> Listing:
+        """Return the list of this namespace's CAs; the same one while nothing has changed.
+
+        While their Secrets are missing it is about those that it was about before, and about the digests ``cas``.
+        """
+        known = () if self.generations else frozenset([*cas, *self._listed])
+        about = (self.uid, self.sources, known)
+        if self.listing is None or not self.listing.holds(now=now, about=about):
+            revoked = in_force(self.ledger, now=now)
+            self.listing = (
+                list_of(self.generations, revoked, now=now, about=about)
+                if self.generations
+                else list_without_ca(known, revoked, now=now, about=about)
+            )
+        return self.listing
+
+    @property
+    def _listed(self) -> list[str]:
+        """The digests of the CAs that the list is about."""
+        return [issuer.digest for issuer in self.listing.issuers] if self.listing is not None else []
 
     @property
     def stored(self) -> Stored | None:

@@ -1,4 +1,4 @@
-"""Which CAs a host trusts: the managed one of its namespace, and what its users brought.
+"""Which CAs a host trusts: the managed one of its namespace, those of others that let it, and what its users brought.
 
 Files of users are read when they are first needed and again after a change; only what they come to is kept.
 """
@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, partial
 
-from mtls_operator.api import names
 from mtls_operator.api.client_cas import Source, SourceKind
 from mtls_operator.api.host import Host
 from mtls_operator.api.reason import Reason
-from mtls_operator.api.secret import Secret
 from mtls_operator.cluster import Kind
 from mtls_operator.cluster.named import Target
 from mtls_operator.controller.claims import CONFLICTS
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.granting import Granting
+from mtls_operator.controller.held_copies import HeldCopies
 from mtls_operator.controller.tenant import Tenant
 from mtls_operator.pki import PkiError, TrustedCa, describe_ca
-from mtls_operator.plan.held import Held, read_held
-from mtls_operator.plan.host import Trust
+from mtls_operator.plan.held import Held
 from mtls_operator.plan.objects import config_map_value, secret_value
 from mtls_operator.plan.own_cas import File, OwnCa, earliest, own_cas
 from mtls_operator.plan.own_lists import OwnLists, Reading, own_lists, read_lists
 from mtls_operator.plan.trouble import Trouble
+from mtls_operator.plan.trust import LAST_GOOD, Trust, managed_trust
 
 #: While nothing else is known of the CA.
 _NOT_LOADED = Trouble(Reason.CA_MISSING, "The CA of the namespace is not loaded yet.")
@@ -67,8 +67,8 @@ class Trusts:
     """Files of users in memory: small ones as they are, lists as what they say."""
 
     context: Context
-    #: Known to the operator alone: copies without its mark are somebody else's.
-    seal: Secret
+    copies: HeldCopies
+    granting: Granting
     #: Runs what takes long beside the event loop.
     aside: Callable[[Callable[[], Reading]], Awaitable[Reading]] = asyncio.to_thread
     _files: dict[tuple[Target, str], File] = field(default_factory=dict, repr=False)
@@ -92,14 +92,7 @@ class Trusts:
 
     async def held(self, host: Host) -> Held:
         """Return the last good copies that are in the cluster, if they are this host's."""
-        if not host.client_cas.trusted:
-            return Held()
-        namespace, name = host.meta.key
-        body = await self.context.cluster.get(Kind.CONFIG_MAP, namespace, names.trust_config(name))
-        if body is None:
-            return Held()
-        text = (body.get("data") or {}).get(names.TRUST_KEY)
-        return read_held(text, self.seal, host.meta.uid) if isinstance(text, str) else Held()
+        return await self.copies.read(host.meta) if host.client_cas.copied else Held()
 
     async def of(self, host: Host, tenant: Tenant, held: Held) -> Trusted:
         """Return what a host trusts; a managed CA that is missing leaves everything as it is."""
@@ -109,21 +102,31 @@ class Trusts:
         ):
             return Trusted((), obstacle=obstacle, held=held)
         managed = _managed(tenant) if host.client_cas.managed else ()
-        if not host.client_cas.trusted:
-            return Trusted(managed)
+        granted = {name: await self.granting.cas(host, name, held) for name in host.client_cas.managed_from}
+        others = {name: one.held for name, one in granted.items() if one.held is not None}
+        found = Trusted(
+            trusts=(*managed, *(trust for one in granted.values() for trust in one.trusts)),
+            troubles=tuple(one.trouble for one in granted.values() if one.trouble is not None),
+            held=Held(granted=others),
+        )
+        return await self._with_own(host, held, found) if host.client_cas.trusted else found
+
+    async def _with_own(self, host: Host, held: Held, found: Trusted) -> Trusted:
+        """Add what the users of a host brought."""
         now = self.context.now()
         namespace = host.meta.namespace
         files = {source: await self._file(namespace, source) for source in host.client_cas.trusted}
-        cas = own_cas(files, held.bundles, managed=self._managed_keys(), now=now)
+        others = [describe_ca(trust.certificate_pem) for trust in found.trusts]
+        cas = own_cas(files, held.bundles, managed=self._managed_keys(), now=now, others=others)
         readings = {
             crl.source: await self._reading(namespace, crl.source, [own.ca for own in cas.trusted])
             for crl in host.client_cas.crls
         }
         lists = own_lists(host.client_cas.crls, readings, held.crls, cas, now=now)
         return Trusted(
-            trusts=(*managed, *(_own(one, lists) for one in cas.trusted)),
-            troubles=(*cas.troubles, *lists.troubles),
-            held=Held(cas.held or {}, lists.held),
+            trusts=(*found.trusts, *(_own(one, lists) for one in cas.trusted)),
+            troubles=(*found.troubles, *cas.troubles, *lists.troubles),
+            held=replace(found.held, bundles=cas.held or {}, crls=lists.held),
             look_again=earliest(cas.look_again, lists.look_again),
             notes=cas.notes,
         )
@@ -182,17 +185,7 @@ def _key_of(certificate_pem: str) -> str:
 
 def _managed(tenant: Tenant) -> tuple[Trust, ...]:
     newest_first = sorted(tenant.trusted, key=lambda stored: -stored.generation)
-    return tuple(
-        Trust(
-            stored.authority.digest,
-            stored.authority.certificate_pem,
-            stored.authority.facts.subject,
-            stored.authority.facts.ski,
-            stored.authority.facts.not_after,
-            phase=stored.phase.value,
-        )
-        for stored in newest_first
-    )
+    return tuple(managed_trust(stored) for stored in newest_first)
 
 
 def _own(one: OwnCa, lists: OwnLists) -> Trust:
@@ -203,6 +196,6 @@ def _own(one: OwnCa, lists: OwnLists) -> Trust:
         one.ca.ski,
         one.ca.not_after,
         source=str(one.source),
-        phase="LastGood" if one.last_good else "Trusted",
+        phase=LAST_GOOD if one.last_good else "Trusted",
         imported=lists.told.get(one.ca.digest),
     )

@@ -9,6 +9,7 @@ from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.reason import Reason
 from mtls_operator.controller.contents import is_complete, with_chain
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.granting import Granting
 from mtls_operator.controller.holdings import former, holder_of, written_of
 from mtls_operator.controller.issuer import conflict
 from mtls_operator.controller.keystores import KeystoreMaker
@@ -40,6 +41,7 @@ class Views:
 
     context: Context
     keystores: KeystoreMaker
+    granting: Granting
 
     async def of(self, certificate: ClientCertificate, tenant: Tenant) -> Gathered:
         """Return what is known of a certificate now."""
@@ -128,16 +130,21 @@ class Views:
         )
 
     def _in_force(self, tenant: Tenant, serial: str, record: Record | None) -> tuple[bool, str]:
-        """Say whether every proxy acknowledged a list that says of a serial number what the ledger says."""
+        """Say whether every proxy that trusts the CA acknowledged a list that says of a serial what the ledger says."""
         publication = tenant.publication
         revoked = record is not None and record.entry is Entry.REVOKED
         if publication is None or (serial in publication.serials) is not revoked:
             return False, ""
         pods = self.context.world.pods.of(tenant.namespace).values()
-        late = self.context.reports.lagging(pods, publication.version)
-        named = ", ".join(sorted(pod.name for pod in late)[:3])
+        said, elsewhere = self.granting.lagging(tenant, serial, revoked=revoked)
+        late = [*self.context.reports.lagging(pods, publication.version), *elsewhere]
+        # Of other namespaces no more is said than their names.
+        names = {
+            pod.name if pod.namespace == tenant.namespace else f"namespace {pod.namespace}" for pod in late
+        }
+        named = ", ".join(sorted(names)[:3])
         proxies = "1 proxy" if len(late) == 1 else f"{len(late)} proxies"
-        return not late, f"{proxies} to acknowledge it ({named})" if late else ""
+        return said and not late, f"{proxies} to acknowledge it ({named})" if late else ""
 
     def _interesting(self, certificate: ClientCertificate, tenant: Tenant) -> bool:
         """Say whether the ledger can have to follow this object at all."""

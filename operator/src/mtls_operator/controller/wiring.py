@@ -21,6 +21,9 @@ from mtls_operator.controller.certificate import CertificateReconciler
 from mtls_operator.controller.clock import Pulse
 from mtls_operator.controller.context import Context, utc_now
 from mtls_operator.controller.dispatch import Dispatch
+from mtls_operator.controller.granting import Granting
+from mtls_operator.controller.grants import Grants
+from mtls_operator.controller.held_copies import HeldCopies
 from mtls_operator.controller.host import HostReconciler
 from mtls_operator.controller.internal import Internal
 from mtls_operator.controller.issuer import Issuer
@@ -68,6 +71,7 @@ class Operator:
     watches: NamedWatches
     lists: LabelledWatch
     given: LabelledWatch
+    grants: LabelledWatch
     passwords: NamedWatches
     status_port: ProxyStatus
     internal: Internal
@@ -135,8 +139,10 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
     )
     own = await internal.load(context)
     authorities = Authorities(context, Ledgers(context))
+    copies = HeldCopies(context, own.seal)
+    granting = Granting(context, authorities, Grants(context.world), copies)
     dispatch = box["dispatch"] = Dispatch(
-        context, authorities, discovery, Unchecked(context, _webhook_probe(own, settings).answers)
+        context, authorities, discovery, granting, Unchecked(context, _webhook_probe(own, settings).answers)
     )
     discovery.start(credentials(own, settings))
     serving = ServingCertificates(context)
@@ -148,7 +154,10 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
     lists = LabelledWatch(
         cluster, Kind.CONFIG_MAP, names.LIST_LABEL, on_seen=dispatch.list_seen, on_gone=dispatch.list_gone
     )
-    # Before any rule is looked at: a rule whose list is not known yet would be refused.
+    grants = LabelledWatch(
+        cluster, Kind.CONFIG_MAP, names.GRANT_LABEL, on_seen=dispatch.grant_seen, on_gone=dispatch.grant_gone
+    )
+    # Before any rule or host is looked at: what is not known yet would be refused.
     await lists.load()
     given = LabelledWatch(
         cluster,
@@ -160,11 +169,13 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
     )
     # Before the first CA of a namespace: one that was given must not be forestalled by one of our own.
     await given.load()
+    await grants.load()
     keystores = KeystoreMaker(context)
     passwords = NamedWatches(cluster, lambda target: keystores.changed(*target[1:]))
     keystores.watches = passwords
     status_port = ProxyStatus()
-    hosts = HostReconciler(context, authorities, serving, Trusts(context, own.seal), watches, status_port)
+    trusts = Trusts(context, copies, granting)
+    hosts = HostReconciler(context, authorities, serving, trusts, watches, status_port)
     metrics, served = Metrics(), ServedLists()
     return Operator(
         context=context,
@@ -181,6 +192,7 @@ async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
         watches=watches,
         lists=lists,
         given=given,
+        grants=grants,
         passwords=passwords,
         status_port=status_port,
         internal=own,
@@ -204,20 +216,21 @@ def reconcilers(  # noqa: PLR0913, PLR0917 - everything that they are made of
 ) -> dict[Topic, Reconcile]:
     """Return what works on the keys of each topic."""
     clock = asyncio.get_running_loop().time
-    lists = Lists(context, authorities, served)
+    lists, granting = Lists(context, authorities, served), hosts.trusts.granting
     leftovers = Leftovers(context, clock)
     authority = AuthorityReconciler(
         context,
         authorities,
         own,
-        Rotation(context, authorities),
+        Rotation(context, authorities, granting),
         RevocationRequests(context, authorities),
         lists,
         Pruning(context, authorities.ledgers, clock),
         Notices(context, authorities),
+        granting,
     )
     certificate = CertificateReconciler(
-        context, authorities, Issuer(context, authorities, keystores), Views(context, keystores)
+        context, authorities, Issuer(context, authorities, keystores), Views(context, keystores, granting)
     )
     rule = RuleReconciler(context, hosts)
 

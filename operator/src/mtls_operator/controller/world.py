@@ -14,7 +14,7 @@ from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.host import Host
 from mtls_operator.api.rule import Rule
 from mtls_operator.cluster import Kind
-from mtls_operator.controller.observed import Broken, Namespace, Written, identity, parse
+from mtls_operator.controller.observed import Broken, Namespace, Written, granters_of, identity, parse
 from mtls_operator.plan.hostrules import BrokenRule
 from mtls_operator.plan.lists import Lists, list_name, list_of
 from mtls_operator.plan.rollout import Pod
@@ -88,6 +88,7 @@ class World:
             Kind.NETWORK_POLICY: Shelf(),
         }
         self._owned: dict[str, set[tuple[Kind, str, str]]] = defaultdict(set)
+        self._trusting: dict[str, set[tuple[str, str]]] = defaultdict(set)
 
     def namespace_uid(self, namespace: str) -> str | None:
         """Return the UID of a namespace that exists and is not ending."""
@@ -131,6 +132,8 @@ class World:
                 self._owned[uid].add((kind, namespace, name))
         if kind is Kind.RULE:
             self.rule_statuses[namespace, name] = body.get("status") or {}
+        elif kind is Kind.HOST:
+            self._trusts((namespace, name), before, value)
 
     def listed(self, kind: Kind, body: Mapping[str, Any]) -> bool:
         """Take in an object of a complete list: it counts even if it is older than what was seen; return whether it is.
@@ -168,8 +171,24 @@ class World:
             return
         if kind is Kind.RULE:
             self.rule_statuses.pop((namespace, name), None)
+        elif kind is Kind.HOST:
+            self._trusts((namespace, name), before, None)
         elif kind in _OWNED:
             self._disown((kind, namespace, name), before)
+
+    def trusting(self, granter: str) -> list[tuple[str, str]]:
+        """Return the hosts (namespace, name) that want the CA of another namespace, or have it by their status."""
+        return sorted(self._trusting.get(granter, ()))
+
+    def _trusts(
+        self, place: tuple[str, str], before: Host | Broken | None, after: Host | Broken | None
+    ) -> None:
+        for granter in granters_of(before):
+            self._trusting[granter].discard(place)
+            if not self._trusting[granter]:
+                del self._trusting[granter]
+        for granter in granters_of(after):
+            self._trusting[granter].add(place)
 
     def owned_by(self, owner_uid: str) -> Iterator[Written]:
         """Return the Secrets and ConfigMaps of an owner, without a look at those of the others."""

@@ -18,6 +18,9 @@ from typing import Any
 from mtls_operator.api.secret import Secret
 from mtls_operator.api.timestamp import format_timestamp, parse_timestamp
 from mtls_operator.envoy import is_packed
+from mtls_operator.pki import PkiError, describe_ca
+from mtls_operator.plan.grants import SOURCE
+from mtls_operator.plan.trust import Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,23 @@ class HeldCrls:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldCas:
+    """The managed CA of another namespace, and which life of it (its UID) it belongs to."""
+
+    uid: str
+    trusts: tuple[Trust, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
-    """The last good copies: PEM of each file of certificates, and each file of lists, by the name of the source."""
+    """The last good copies: PEM of each file of certificates, and each file of lists, by the name of the source.
+
+    ``granted`` are the managed CAs of other namespaces, by the namespace.
+    """
 
     bundles: Mapping[str, str] = field(default_factory=dict)
     crls: Mapping[str, HeldCrls] = field(default_factory=dict)
+    granted: Mapping[str, HeldCas] = field(default_factory=dict)
 
     def document(self, seal: Secret, owner_uid: str) -> str:
         """Return it as text for one host; the same copies give the same text."""
@@ -57,7 +72,12 @@ class Held:
             source: {"known": held.known, "lists": [_written(one) for one in held.lists]}
             for source, held in self.crls.items()
         }
-        content = {"bundles": dict(self.bundles), "crls": crls}
+        content: dict[str, Any] = {"bundles": dict(self.bundles), "crls": crls}
+        if self.granted:
+            content["granted"] = {
+                granter: {"uid": held.uid, "cas": [[one.certificate_pem, one.phase] for one in held.trusts]}
+                for granter, held in self.granted.items()
+            }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return f"{text}\n{_sealed(text, seal, owner_uid)}\n"
 
@@ -72,8 +92,15 @@ def read_held(document: str, seal: Secret, owner_uid: str) -> Held:
         return Held(
             bundles={str(source): str(pem) for source, pem in content["bundles"].items()},
             crls={str(source): _read_crls(value) for source, value in content["crls"].items()},
+            granted={
+                str(granter): HeldCas(
+                    str(value["uid"]),
+                    tuple(_read_ca(granter, str(pem), str(phase)) for pem, phase in value["cas"]),
+                )
+                for granter, value in content.get("granted", {}).items()
+            },
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, PkiError):
         # Sealed by a version that wrote another form.
         return Held()
 
@@ -92,6 +119,11 @@ def _written(one: HeldList) -> dict[str, Any]:
         "nextUpdate": format_timestamp(one.next_update),
         "serials": one.keys,
     }
+
+
+def _read_ca(granter: str, pem: str, phase: str) -> Trust:
+    ca = describe_ca(pem)
+    return Trust(ca.digest, pem, ca.subject, ca.ski, ca.not_after, source=f"{SOURCE}{granter}", phase=phase)
 
 
 def _read_crls(value: Any) -> HeldCrls:

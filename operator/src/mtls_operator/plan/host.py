@@ -20,8 +20,6 @@ from mtls_operator.envoy import (
     IssuerTrust,
     ProxyConfig,
     ScriptError,
-    SerialSet,
-    Unlisted,
     check_script,
     epoch_of,
     host_files,
@@ -30,13 +28,13 @@ from mtls_operator.envoy import (
     server_sds,
     version_of,
 )
-from mtls_operator.plan.authority import Phase
 from mtls_operator.plan.epochs import credible, next_epoch
 from mtls_operator.plan.held import Held
 from mtls_operator.plan.hostrules import HostRules
 from mtls_operator.plan.objects import Document, Owner, config_map, metadata, network_policy, secret
 from mtls_operator.plan.rollout import Files
 from mtls_operator.plan.trouble import Trouble
+from mtls_operator.plan.trust import Trust
 from mtls_operator.rules import RUNTIME
 
 #: A ConfigMap holds at most 1 MiB; some of it is metadata.
@@ -56,24 +54,6 @@ class Discovery:
     port: int
     operator_namespace: str
     metrics_from: tuple[Mapping[str, Any], ...] = ()
-
-
-#: ``Trust.source`` of the namespace's own CA; other sources are named as in ``str(Source)``.
-MANAGED: Final = "managed"
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """An issuing CA as a host sees it: where it comes from, where it stands, which revocations were imported."""
-
-    digest: str
-    certificate_pem: str
-    subject: str
-    ski: str
-    not_after: datetime
-    source: str = MANAGED
-    phase: str = Phase.ACTIVE.value
-    imported: SerialSet | Unlisted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +129,7 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
 
 
 def _script(host: Host, rules: HostRules, trusts: Sequence[Trust], *, epoch: int) -> str:
-    issuers = [
-        IssuerTrust(trust.digest, listed=trust.source == MANAGED, imported=trust.imported) for trust in trusts
-    ]
+    issuers = [IssuerTrust(trust.digest, listed=trust.listed, imported=trust.imported) for trust in trusts]
     return rules_script(
         epoch=epoch,
         hostnames=host.hostnames,

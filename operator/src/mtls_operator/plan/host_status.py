@@ -19,13 +19,16 @@ from mtls_operator.api.host import Host
 from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.api.rule import Rule
 from mtls_operator.api.timestamp import format_timestamp
-from mtls_operator.plan.host import Configuration, Trust
+from mtls_operator.plan.host import Configuration
 from mtls_operator.plan.hostrules import HostRules
 from mtls_operator.plan.rollout import Rollout
 from mtls_operator.plan.trouble import Trouble
+from mtls_operator.plan.trust import Trust
 
 #: What the schema lets ``status.rules`` hold; ``status.ruleCount`` counts all.
 SHOWN_RULES = 1000
+#: And ``status.clientCAs``.
+SHOWN_CAS = 192
 #: What it lets the texts of ``status.clientCAs`` be: whoever made the CA chose them.
 SHOWN_SUBJECT = 2048
 SHOWN_SKI = 128
@@ -103,7 +106,7 @@ def _client_cas(trusts: Sequence[Trust]) -> list[dict[str, str]]:
             "source": trust.source,
             "phase": trust.phase,
         }
-        for trust in trusts
+        for trust in trusts[:SHOWN_CAS]
     ]
 
 

@@ -59,16 +59,22 @@ class OwnCas:
 
 
 def own_cas(
-    files: Mapping[Source, File], held: Mapping[str, str], *, managed: Collection[str], now: datetime
+    files: Mapping[Source, File],
+    held: Mapping[str, str],
+    *,
+    managed: Collection[str],
+    now: datetime,
+    others: Collection[TrustedCa] = (),
 ) -> OwnCas:
     """Return which CAs count; the files come in the order in which the host names them.
 
     ``held`` are the last good copies by the name of their source. ``managed`` are the key digests of all CAs of this
-    operator: copied in as a file, they would come without their revocations.
+    operator: copied in as a file, they would come without their revocations. ``others`` are those that the host trusts:
+    rules could not tell a file's CA with the key identifier of one of them from it.
     """
     found = OwnCas(held={})
     for source, file in files.items():
-        beside = [own.ca for own in found.trusted]
+        beside = [*others, *(own.ca for own in found.trusted)]
         read = partial(read_bundle, now=now, beside=beside, managed=managed)
         found = _with(found, source, file, held.get(str(source)), read)
     return replace(found, notes=tuple(_look_alikes(found.trusted)))

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from mtls_operator.envoy import IssuerRevocations, check_script, epoch_of, revocation_script, script_version
 from mtls_operator.pki import (
+    BITMAP_LIMIT,
     Authority,
     CrlEntry,
     CrlFacts,
@@ -28,31 +29,72 @@ from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.epochs import credible, next_epoch
 from mtls_operator.plan.ledger import Entry, Record
 
+#: What the lists may take of ``mtls-revocation``, which holds 1 MiB: some of it is code and the readable parts' index.
+SCRIPT_BYTES: Final = 900 * 1024
+#: A digest and what is around it.
+_ENTRY_BYTES: Final = 100
 _CRL: Final = re.compile(r"-----BEGIN X509 CRL-----\n[A-Za-z0-9+/=\n]+-----END X509 CRL-----\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the CAs of one namespace have revoked, as its own proxies and those of others are told.
+
+    ``issuers`` are its CAs. ``made_at`` is the time by which it was decided what has expired, ``until``
+    when the next revocation of it does (None: never). ``about`` stands for what else it was made of.
+    """
+
+    issuers: tuple[IssuerRevocations, ...] = field(repr=False)
+    serials: frozenset[str] = field(repr=False)
+    made_at: datetime
+    until: datetime | None
+    about: object = None
+
+    def holds(self, *, now: datetime, about: object) -> bool:
+        """Say whether nothing has changed: sources, and no end passed by a clock, forward or back."""
+        return self.made_at <= now and (self.until is None or now < self.until) and self.about == about
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
     """The proxies' part of ``mtls-revocation``, and what they must acknowledge.
 
-    ``serials`` are those that it revokes; ``issuers`` are the digests of the CAs that it is about. ``made_at`` is the
-    time by which it was decided what has expired, ``until`` when the next revocation of it does (None: never).
-    ``about`` stands for what else it was made of.
+    ``own`` is the list of the namespace's own CAs, ``offered`` are those of namespaces whose CAs its hosts trust as
+    well, by namespace; those in ``left_out`` do not fit. ``issuers`` are the digests of all CAs that it is about.
     """
 
     script: str
     version: str
     epoch: int
-    serials: frozenset[str]
+    own: Listing
+    offered: Mapping[str, Listing]
+    left_out: tuple[str, ...]
     issuers: frozenset[str]
-    made_at: datetime
-    until: datetime | None
-    about: object = None
 
-    def holds(self, *, now: datetime, about: object, seen: int) -> bool:
-        """Say whether nothing has changed: sources, epochs, and no end passed by a clock, forward or back."""
-        still = self.made_at <= now and (self.until is None or now < self.until)
-        return still and self.about == about and seen <= self.epoch
+    @property
+    def others(self) -> dict[str, Listing]:
+        """The lists of other namespaces that it holds."""
+        return {name: listing for name, listing in self.offered.items() if name not in self.left_out}
+
+    @property
+    def serials(self) -> frozenset[str]:
+        """The serial numbers of the namespace's own CAs that it revokes."""
+        return self.own.serials
+
+    @property
+    def until(self) -> datetime | None:
+        """When the next revocation of it expires."""
+        ends = [listing.until for listing in (self.own, *self.others.values()) if listing.until is not None]
+        return min(ends, default=None)
+
+    def holds(self, own: Listing, others: Mapping[str, Listing], *, seen: int) -> bool:
+        """Say whether it is still made of these very lists, and above an epoch that was seen."""
+        same = self.own is own and self.offered.keys() == others.keys()
+        return (
+            same
+            and all(self.offered[name] is listing for name, listing in others.items())
+            and seen <= self.epoch
+        )
 
 
 def recover(
@@ -130,23 +172,12 @@ def revocations(records: Iterable[Record]) -> tuple[Revocation, ...]:
     )
 
 
-def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
-    generations: Sequence[Stored],
-    revoked: Sequence[Record],
-    *,
-    previous: str,
-    seen: Iterable[int],
-    now: datetime,
-    about: object = None,
-) -> Publication:
-    """Build the proxies' part of ``mtls-revocation``; unchanged revocations keep epoch and bytes (guarantee G6).
+def list_of(
+    generations: Sequence[Stored], revoked: Sequence[Record], *, now: datetime, about: object = None
+) -> Listing:
+    """Return the list of a namespace's CA: each generation that is trusted has that of its own leaves.
 
-    ``generations`` are those of the namespace's CA: each that is trusted gets the list of its own leaves. ``revoked``
-    is `in_force`. ``previous`` is the script found in the cluster, which anybody in the namespace may have edited: it
-    is used only where it is byte for byte what we would write. ``seen`` are the epochs that were ever seen in use.
-
-    Raises:
-        ScriptError: the generated script does not load; what is published stays as it is.
+    ``revoked`` is `in_force`.
     """
     lists = by_generation(generations, (record.serial for record in revoked))
     issuers = [
@@ -157,6 +188,48 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
         )
         for stored, own in lists
     ]
+    return _listing(issuers, revoked, now=now, about=about)
+
+
+def list_without_ca(
+    digests: Iterable[str], revoked: Sequence[Record], *, now: datetime, about: object = None
+) -> Listing:
+    """Return the list of CAs of a namespace whose Secrets are missing, and of which no more than the digests is known.
+
+    No two generations give out the same index, so each can have all of them.
+    """
+    indices = indices_in(record.serial for record in revoked).values()
+    bits = bitmap(index for index in indices if index < BITMAP_LIMIT)
+    return _listing([IssuerRevocations(digest, bits) for digest in digests], revoked, now=now, about=about)
+
+
+def _listing(
+    issuers: Iterable[IssuerRevocations], revoked: Sequence[Record], *, now: datetime, about: object
+) -> Listing:
+    return Listing(
+        issuers=tuple(sorted(issuers, key=lambda issuer: issuer.digest)),
+        serials=frozenset(record.serial for record in revoked),
+        made_at=now,
+        until=min((record.not_after for record in revoked), default=None),
+        about=about,
+    )
+
+
+def publish(
+    own: Listing, others: Mapping[str, Listing], *, previous: str, seen: Iterable[int], now: datetime
+) -> Publication:
+    """Build the proxies' part of ``mtls-revocation``; unchanged revocations keep epoch and bytes (guarantee G6).
+
+    ``others`` are the lists of namespaces whose CAs are trusted here; the smallest come first, and what does not fit
+    is left out: certificates of a CA without a list are of unknown state, and refused. ``previous`` is the script found
+    in the cluster, which anybody in the namespace may have edited: it is used only where it is byte for byte what we
+    would write. ``seen`` are the epochs that were ever seen in use.
+
+    Raises:
+        ScriptError: the generated script does not load; what is published stays as it is.
+    """
+    fitting = _fitting(own, others)
+    issuers = _joined([own, *(fitting[name] for name in sorted(fitting))])
     seen = [epoch for epoch in seen if credible(epoch, now=now) is not None]
     old = credible(epoch_of(previous), now=now)
     epoch = old if old is not None else next_epoch(seen, now=now)
@@ -169,12 +242,45 @@ def publish(  # noqa: PLR0913 - what a list rests on, most of it by keyword
         script=script,
         version=script_version(script),
         epoch=epoch,
-        serials=frozenset(record.serial for record in revoked),
-        issuers=frozenset(stored.authority.digest for stored, _ in lists),
-        made_at=now,
-        until=min((record.not_after for record in revoked), default=None),
-        about=about,
+        own=own,
+        offered=dict(others),
+        left_out=tuple(sorted(others.keys() - fitting.keys())),
+        issuers=frozenset(issuer.digest for issuer in issuers),
     )
+
+
+def _fitting(own: Listing, others: Mapping[str, Listing]) -> dict[str, Listing]:
+    """Return the lists that fit beside the own one, the smallest first, all of a namespace or none."""
+    room = SCRIPT_BYTES - _size(own)
+    found = {}
+    for size, name in sorted((_size(listing), name) for name, listing in others.items()):
+        room -= size
+        if room < 0:
+            break
+        found[name] = others[name]
+    return found
+
+
+def _size(listing: Listing) -> int:
+    """Return the most bytes that the lists of a namespace take in the script."""
+    return sum(_ENTRY_BYTES + len(issuer.bitmap) * 4 // 3 for issuer in listing.issuers)
+
+
+def _joined(listings: Iterable[Listing]) -> list[IssuerRevocations]:
+    """Return what is in any of the lists of each CA: one given to two namespaces must not lose one's revocations."""
+    found: dict[str, IssuerRevocations] = {}
+    for issuer in (issuer for listing in listings for issuer in listing.issuers):
+        other = found.get(issuer.digest)
+        found[issuer.digest] = issuer if other is None else _either(issuer, other)
+    return list(found.values())
+
+
+def _either(one: IssuerRevocations, other: IssuerRevocations) -> IssuerRevocations:
+    first = min(one.first, other.first)
+    bits = 0
+    for issuer in (one, other):
+        bits |= int.from_bytes(issuer.bitmap, "little") << (issuer.first - first)
+    return IssuerRevocations(one.digest, bits.to_bytes((bits.bit_length() + 7) // 8, "little"), first)
 
 
 def own_serials(generations: Sequence[Stored], serials: Iterable[str]) -> dict[int, dict[str, int]]:

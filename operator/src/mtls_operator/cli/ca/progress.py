@@ -13,6 +13,8 @@ from mtls_operator.cluster import Body, Cluster, Kind
 from mtls_operator.plan.authority import Phase
 
 _MOST = 3
+#: Hosts of other namespaces are not looked at: whoever asks may not be allowed to see them.
+_OTHERS = "it is about to sign, or waits for hosts of namespaces that its grants name"
 
 
 async def missing_on_hosts(cluster: Cluster, namespace: str, ski: str) -> list[str]:
@@ -53,7 +55,7 @@ async def missing_to_sign(cluster: Cluster, namespace: str, operator: str, *, af
         return "a new CA to be made"
     new = newer[-1]
     hosts = await missing_on_hosts(cluster, namespace, new.facts.ski)
-    return f"generation {new.generation} is {_phase(new)}; {_some(hosts) or 'it is about to sign'}"
+    return f"generation {new.generation} is {_phase(new)}; {_some(hosts) or _OTHERS}"
 
 
 async def missing_to_reissue(cluster: Cluster, namespace: str, operator: str) -> str:

@@ -90,7 +90,7 @@ def _of_file(claim: Claim, scene: Scene, at_host: HostInForce, now: datetime) ->
         judged.issuer is None
         and not claim.ca_file
         and at_host.host is not None
-        and at_host.host.client_cas.trusted
+        and at_host.host.client_cas.copied
     ):
         raise Unanswered(
             f"{file} is not of the managed CA, and MTLSHost {at_host.name} trusts others too, which are not looked up "
