@@ -25,7 +25,14 @@ import httpx
 import pytest
 from tests.support.clients import Http1
 from tests.support.cluster import OPERATOR_NAMESPACE, Api, Body, eventually, is_ready
-from tests.support.operator_pod import fresh_operator, operator_processes
+from tests.support.operator_pod import (
+    fresh_operator,
+    is_running,
+    operator_pods,
+    operator_processes,
+    process_in,
+    scale,
+)
 from tests.support.requests import key_pem, request_pem
 from tests.support.tenant import HOSTNAME, Tenant, identity_context
 
@@ -381,6 +388,49 @@ def test_deleting(fleet: Fleet, tmp_path: Path) -> None:
     assert {fleet.ledger()[serial] for serial in serials} == {"revoked"}
     fleet.are_refused(serials)
     fleet.check(tmp_path)
+
+
+def test_a_second_operator_beside_one_that_was_paused(fleet: Fleet, tmp_path: Path) -> None:
+    """One stands still with what was true then, another one works, and then both run."""
+    api, tenant = fleet.tenant.api, fleet.tenant
+    tenant.certificate("early", revoked=False)
+    early = tenant.wait_ready("clientcertificates", "early")["status"]["serialNumber"]
+    tenant.patch("clientcertificates", "early", {"revoked": True})
+    tenant.wait_state("early", "Revoked")
+    fresh_operator(api)
+    (former,) = operator_pods(api)
+    paused = process_in(former)
+    try:
+        os.kill(paused, signal.SIGSTOP)
+        scale(api, 2)
+        process_in(eventually(lambda: _other_than(former, operator_pods(api)), what="another operator") or {})
+        fleet.make("beside")
+        fleet.wait("beside", lambda body: (body.get("status") or {}).get("serialNumber"))
+        fleet.patch("beside", {"revoked": True})
+        fleet.patch("renewed", {"dnsNames": ["beside.example.com"]})
+        serials = {fleet.history[name][-1] for name in fleet.names("beside")}
+        eventually(
+            lambda: {fleet.ledger().get(serial) for serial in serials}, lambda seen: seen == {"revoked"}
+        )
+        assert fleet.asks(early) == 403
+        os.kill(paused, signal.SIGCONT)
+        tenant.certificate("both")
+        for _ in range(40):
+            assert fleet.asks(early) == 403, "no list without it at any moment"
+            time.sleep(0.1)
+        tenant.wait_ready("clientcertificates", "both")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(paused, signal.SIGCONT)
+        scale(api, 1)
+    eventually(lambda: len(operator_pods(api)) == 1 and is_running(api), within=60, what="one operator")
+    fleet.wait("beside", lambda body: body["status"]["state"] == "Revoked")
+    fleet.are_refused(serials)
+    fleet.check(tmp_path)
+
+
+def _other_than(former: Body, pods: list[Body]) -> Body | None:
+    return next((pod for pod in pods if pod["metadata"]["uid"] != former["metadata"]["uid"]), None)
 
 
 def test_rotating(rotated: Fleet, tmp_path: Path) -> None:
