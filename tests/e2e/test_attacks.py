@@ -169,17 +169,49 @@ def test_an_object_made_immutable_holds_no_revocation_back(
     shop.wait_ready("mtlshosts", "api")
 
 
-def test_a_secret_of_another_type_in_our_place_is_replaced(
+def _take_the_place(mallory: Mallory) -> int:
+    taken = {"metadata": {"name": names.PROXY_SECRET}, "type": "Opaque", "immutable": True}
+    return mallory.status("POST", mallory.core("secrets"), taken)
+
+
+def _clear_the_place(mallory: Mallory) -> int:
+    return mallory.status("DELETE", mallory.core("secrets", names.PROXY_SECRET))
+
+
+def _is_ours(tenant: Tenant) -> None:
+    eventually(
+        lambda: (tenant.secret(names.PROXY_SECRET) or {}).get("type"),
+        lambda kind: kind == "kubernetes.io/tls",
+    )
+
+
+def test_a_secret_that_had_our_name_before_us_stays_and_nothing_begins_until_it_is_gone(
     tenant: Tenant, make_mallory: Callable[[Tenant], Mallory]
 ) -> None:
     mallory = make_mallory(tenant)
-    taken = {"metadata": {"name": "mtls-proxy"}, "type": "Opaque", "immutable": True}
-    assert mallory.status("POST", mallory.core("secrets"), taken) == 201
+    assert _take_the_place(mallory) == 201
     tenant.host()
-    # A pod that mounted it before would keep it: the kubelet never reads an immutable Secret again.
-    eventually(
-        lambda: (tenant.secret("mtls-proxy") or {}).get("type"), lambda kind: kind == "kubernetes.io/tls"
+    programmed = eventually(
+        lambda: condition(tenant.see("mtlshosts", "api"), "Programmed"),
+        lambda seen: seen.get("reason") == "SecretConflict",
     )
+    assert names.PROXY_SECRET in programmed["message"]
+    assert (tenant.secret(names.PROXY_SECRET) or {}).get("type") == "Opaque"
+    assert _clear_the_place(mallory) == 200
+    _is_ours(tenant)
+
+
+def test_a_secret_of_another_type_in_the_place_of_ours_is_replaced(
+    tenant: Tenant, make_mallory: Callable[[Tenant], Mallory]
+) -> None:
+    mallory = make_mallory(tenant)
+    tenant.host()
+    _is_ours(tenant)
+    assert _clear_the_place(mallory) == 200
+    # Whoever is first: the operator has made the Secret again, or Mallory has its place for a moment.
+    assert _take_the_place(mallory) in (201, 409)
+    # A pod that mounted it before would keep it: the kubelet never reads an immutable Secret again.
+    _is_ours(tenant)
     tenant.deploy(replicas=1)
     tenant.wait_pods(1, within=90)
     tenant.wait_ready("mtlshosts", "api")
