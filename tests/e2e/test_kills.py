@@ -37,6 +37,7 @@ from tests.support.requests import key_pem, request_pem
 from tests.support.tenant import HOSTNAME, Tenant, identity_context
 
 from mtls_operator.pki import CertificateFacts, index_of, parse_serial, read_certificate
+from mtls_operator.plan.ledger import RECORDS_KEY
 
 #: Objects of each kind of work: enough that a kill meets some of them half-way.
 COUNT = 12
@@ -194,7 +195,7 @@ class Fleet:
             self.tenant.in_operator_namespace("configmaps", "ledger"), key=lambda one: one["metadata"]["name"]
         )
         for page in pages:
-            for line in page["data"]["records.jsonl"].splitlines():
+            for line in page["data"][RECORDS_KEY].splitlines():
                 record = json.loads(line)
                 found[record["serial"]] = record["entry"]
         return found

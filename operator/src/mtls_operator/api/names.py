@@ -72,6 +72,9 @@ ADOPTED_ANNOTATION: Final = f"{GROUP}/adopted"
 #: On a request to revoke a serial number, or on the Secret of an issuing CA: why it is refused.
 REFUSED_ANNOTATION: Final = f"{GROUP}/refused"
 
+#: No number at the end of a name has more digits.
+_MOST_DIGITS: Final = 9
+
 #: Ports of the sidecar and of the operator's discovery service.
 TLS_PORT: Final = 8443
 STATUS_PORT: Final = 9902
@@ -142,6 +145,19 @@ def trust_config(host: str) -> str:
 def server_secret(host: str) -> str:
     """Return the name of the Secret with the serving certificate that the pods of a host mount."""
     return f"mtls-server-{host}"
+
+
+def number_in(name: str, first: str) -> int | None:
+    """Return the number at the end of a name, given the name that has 0 there; None for every other name.
+
+    Only as it is written here counts: one object alone has a number, and nobody can make a second one beside it.
+    """
+    prefix = first.removesuffix("0")
+    digits = name.removeprefix(prefix)
+    if not name.startswith(prefix) or not digits.isascii() or not digits.isdigit():
+        return None
+    number = int(digits) if len(digits) <= _MOST_DIGITS else 0
+    return number if str(number) == digits and number > 0 else None
 
 
 def authority_secret(namespace: str, generation: int) -> str:

@@ -44,7 +44,6 @@ from mtls_operator.plan.authority import (
     closed,
     generation_of,
     opened,
-    page_number,
     read_generations,
     read_stored,
     reserve,
@@ -52,6 +51,7 @@ from mtls_operator.plan.authority import (
 )
 from mtls_operator.plan.capacity import is_spent
 from mtls_operator.plan.given import Given
+from mtls_operator.plan.ledger_pages import page_number
 from mtls_operator.plan.objects import Document
 from mtls_operator.plan.trouble import Trouble
 
@@ -244,14 +244,8 @@ class Authorities:
         behind = tenant.mark - tenant.stored.next_index
         if behind == 0:
             return
-        try:
-            body = await self.context.cluster.replace(reserve(tenant.stored, block=behind + INDEX_BLOCK))
-        except (ConflictError, NotFoundError):
-            tenant.ready = False
-            raise
-        tenant.put(read_stored(body, tenant.stored.generation))
+        await self._replace(tenant, tenant.stored, reserve(tenant.stored, block=behind + INDEX_BLOCK))
         tenant.free = range(0)
-        self.context.world.observe(Kind.SECRET, body)
         _log.error("authority.rollback", namespace=tenant.namespace, behind=behind)
 
     def _given_out(self, tenant: Tenant) -> int:

@@ -19,8 +19,9 @@ from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind,
 from mtls_operator.controller import keys
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.tenant import Page, Tenant
-from mtls_operator.plan.authority import page_document, page_number, require_format, selector
+from mtls_operator.plan.authority import require_format, selector
 from mtls_operator.plan.ledger import RECORDS_KEY, Record, append, decode, latest
+from mtls_operator.plan.ledger_pages import page_document, page_number
 from mtls_operator.plan.pages import INDEX_KEY, PAGE_KEY, numbers_in
 from mtls_operator.plan.pages import page_number as page_number_of
 from mtls_operator.plan.pruning import prunable, without

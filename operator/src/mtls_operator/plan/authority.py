@@ -278,9 +278,7 @@ def without_data(body: Mapping[str, Any]) -> Document:
 
 def generation_of(name: str, namespace: str) -> int | None:
     """Return the generation in the name of a CA's Secret; None when the name is not one of this namespace."""
-    prefix = names.authority_secret(namespace, 0).removesuffix("0")
-    number = name.removeprefix(prefix)
-    return int(number) if name.startswith(prefix) and number.isdigit() else None
+    return names.number_in(name, names.authority_secret(namespace, 0))
 
 
 def reserve(stored: Stored, *, block: int = INDEX_BLOCK, allowance: str | None = None) -> Document:
@@ -350,41 +348,6 @@ def bundle_document(namespace: str, generations: Iterable[Stored]) -> Document:
         metadata(namespace, names.CLIENT_CA_CONFIGMAP, role="bundle"),
         {names.CA_KEY: bundle_of(generations)},
     )
-
-
-def page_document(  # noqa: PLR0913 - the parts of one object, most of them by keyword
-    operator_namespace: str,
-    namespace: str,
-    namespace_uid: str,
-    *,
-    page: int,
-    text: str,
-    version: str = "",
-    others: Mapping[str, str] | None = None,
-    annotations: Mapping[str, str] | None = None,
-) -> Document:
-    """Return one page of the ledger; with a version it replaces exactly that one.
-
-    ``others`` and ``annotations`` are what else was there: a newer operator's, which stays.
-    """
-    meta = metadata(
-        operator_namespace,
-        names.ledger_page(namespace, page),
-        role="ledger",
-        labels=labels_of(namespace, namespace_uid),
-    )
-    if version:
-        meta["resourceVersion"] = version
-    if annotations:
-        meta["annotations"] = dict(annotations)
-    return config_map(meta, {**(others or {}), "records.jsonl": text})
-
-
-def page_number(name: str, namespace: str) -> int | None:
-    """Return the number in the name of a ledger page; None when the name is not one of this namespace."""
-    prefix = names.ledger_page(namespace, 0).removesuffix("0")
-    number = name.removeprefix(prefix)
-    return int(number) if name.startswith(prefix) and number.isdigit() else None
 
 
 def proxy_document(namespace: str, certificate_pem: str, key_pem: Secret, ca_pem: str) -> Document:

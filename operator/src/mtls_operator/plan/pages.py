@@ -134,12 +134,8 @@ def page_documents(namespace: str, pages: Mapping[int, str]) -> dict[int, Docume
 
 def page_number(name: str) -> int | None:
     """Return the number in the name of a page; None for any other name."""
-    prefix = names.revocation_page(0).removesuffix("0")
-    digits = name.removeprefix(prefix)
-    usual = digits.isascii() and digits.isdigit() and not digits.startswith("0")
-    return (
-        int(digits) if name.startswith(prefix) and usual and len(digits) < len(str(_NUMBER_LIMIT)) else None
-    )
+    number = names.number_in(name, names.revocation_page(0))
+    return number if number is not None and number < _NUMBER_LIMIT else None
 
 
 def _split(text: str, page_bytes: int) -> list[str]:
