@@ -78,7 +78,7 @@ async def test_it_begins_by_itself_when_that_object_is_gone(lab: Lab, kind: Kind
     _foreign(lab, kind, name)
     await _start(lab)
     lab.cluster.remove(kind, NAMESPACE, name)
-    await lab.pass_time(minutes=2)
+    await lab.pass_time(seconds=15)
     assert _programmed(lab)[0] == "True"
     assert lab.state() == "Active"
 
@@ -114,7 +114,7 @@ async def test_the_host_is_written_when_that_object_is_gone(lab: Lab, kind: Kind
     _foreign(lab, kind, name)
     await _start(lab)
     lab.cluster.remove(kind, NAMESPACE, name)
-    await lab.pass_time(minutes=1)
+    await lab.pass_time(seconds=15)
     assert _programmed(lab)[0] == "True"
 
 

@@ -62,7 +62,7 @@ def kubectl() -> Kubectl:
 
 
 def eventually(
-    look: Callable[[], T], holds: Callable[[T], bool] = bool, *, within: float = 30.0, what: str = ""
+    look: Callable[[], T], holds: Callable[[T], bool] = bool, *, within: float = 60.0, what: str = ""
 ) -> T:
     """Look until something holds, and return it; fail with what was seen last when the time is over."""
     deadline = time.monotonic() + within

@@ -14,7 +14,7 @@ from mtls_operator.api.certificate import CertificateState
 from mtls_operator.cluster import Kind
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
-from mtls_operator.controller.claims import CONFLICTS
+from mtls_operator.controller.claims import CONFLICT_SECONDS, CONFLICTS
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.granting import Granting
 from mtls_operator.controller.holdings import gone, holders
@@ -80,11 +80,12 @@ class AuthorityReconciler:
                 # Others' revocations, and others' grants that were withdrawn, do not wait for this CA.
                 await self._offer(tenant)
                 await self.lists.write(tenant)
-            if tenant.obstacle is None or tenant.obstacle.reason not in CONFLICTS:
+            taken = tenant.obstacle is not None and tenant.obstacle.reason in CONFLICTS
+            if not taken:
                 await self._identify_proxies(tenant)
             tenant.ready = False
             self._wake(namespace, world.certificates.of(namespace))
-            return 30.0
+            return CONFLICT_SECONDS if taken else 30.0
         # Revocations come first: nothing that goes wrong with the other objects may hold one back.
         await self._record(tenant)
         await self._publish(tenant)

@@ -30,6 +30,8 @@ _SHARED: Final = (
 )
 #: Why a host, or a namespace, is not begun with.
 CONFLICTS: Final = frozenset({Reason.CONFIG_CONFLICT, Reason.SECRET_CONFLICT})
+#: Whether somebody else's object with a name of ours is gone is looked this often: without our label it goes unseen.
+CONFLICT_SECONDS: Final = 10.0
 
 
 async def taken(context: Context, namespace: str) -> Trouble | None:

@@ -16,7 +16,7 @@ from mtls_operator.cluster.named import NamedWatches, Target
 from mtls_operator.cluster.proxies import ProxyStatus
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
-from mtls_operator.controller.claims import CONFLICTS
+from mtls_operator.controller.claims import CONFLICT_SECONDS, CONFLICTS
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.host_objects import HostObjects
 from mtls_operator.controller.host_proxies import RECHECK_SECONDS, HostProxies, rollout_of
@@ -43,8 +43,6 @@ from mtls_operator.rules import RuleError
 POLL_SECONDS = 2.0
 #: After a start proxies take this long to come back; until then a status that was right is left alone (G6).
 REJOIN_SECONDS = 10.0
-#: Whether somebody else's object with a name of ours is gone is looked this often.
-CONFLICT_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -97,7 +95,7 @@ class HostReconciler:
         if renewal is not None:
             again = min(again, renewal)
         if view.programmed is not None and view.programmed.reason in CONFLICTS:
-            again = min(again, CONFLICT_SECONDS)  # what has no label of ours goes unseen
+            again = min(again, CONFLICT_SECONDS)
         if state.look_again is not None:
             left = (state.look_again - self.context.now()).total_seconds()
             again = min(again, max(left, 1.0))
