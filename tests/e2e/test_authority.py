@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from tests.support.clients import Http1
 from tests.support.cluster import OPERATOR_NAMESPACE, condition, eventually
+from tests.support.operator_pod import is_running, kill_operator
 from tests.support.tenant import HOSTNAME, Tenant
 
 
@@ -28,6 +30,29 @@ def test_without_its_ca_nothing_is_issued_and_no_new_ca_is_made(shop: Tenant) ->
     shop.api.create(path, {**secret, "metadata": kept})
     shop.wait_ready("clientcertificates", "late", within=60)
     assert shop.status("late", "/admin") == 200
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+def test_revocations_do_not_wait_for_a_ca_that_is_missing(shop: Tenant, *, restarted: bool) -> None:
+    (secret,) = shop.in_operator_namespace("secrets", "authority")
+    path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/secrets"
+    with shop.http1("bad", shop.addresses()[0]) as connection:
+        assert connection.get("/admin", HOSTNAME).status == 200
+        shop.api.delete(f"{path}/{secret['metadata']['name']}")
+        if restarted:
+            kill_operator(shop.api)
+            eventually(lambda: is_running(shop.api))
+        shop.patch("clientcertificates", "bad", {"revoked": True})
+        eventually(lambda: connection.get("/admin", HOSTNAME).status, lambda seen: seen == 403)
+    shop.wait_state("bad", "Revoked")
+    assert [shop.status("bad", "/admin", address) for address in shop.addresses()] == [403, 403]
+    assert shop.status("good", "/admin") == 200
+
+    kept = {key: secret["metadata"][key] for key in ("name", "namespace", "labels")}
+    shop.api.create(path, {**secret, "metadata": kept})
+    shop.wait_ready("mtlshosts", "api")
+    assert shop.status("bad", "/admin") == 403
+    assert shop.status("good", "/admin") == 200
 
 
 def test_a_namespace_made_again_trusts_nothing_of_its_former_life(

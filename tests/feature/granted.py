@@ -54,8 +54,9 @@ def verdict(
     pushed = lab.process.discovery.published
     config = lab.cluster.read(Kind.CONFIG_MAP, namespace, names.host_config(host_name))["data"]
     listed = lab.cluster.read(Kind.CONFIG_MAP, namespace, names.REVOCATION_CONFIGMAP)["data"]
+    rules = pushed.get((Scope(namespace, host_name), names.RULES_FILTER))
     by_push = _judged(
-        pushed[Scope(namespace, host_name), names.RULES_FILTER].text,
+        rules.text if rules is not None else config[names.RULES_KEY],  # else proxies follow their files
         pushed[Scope(namespace), names.REVOCATION_FILTER].text,
         digest,
         serial,

@@ -515,13 +515,19 @@ class Lab:
         return self.process.discovery.published[Scope(namespace), names.REVOCATION_FILTER].text
 
     def is_refused(self, serial: str, namespace: str = NAMESPACE) -> bool:
+        """Say whether the proxies refuse a serial number, and the list for people says the same."""
+        refused = self.proxies_refuse(serial, namespace)
+        data = self.cluster.read(Kind.CONFIG_MAP, namespace, names.REVOCATION_CONFIGMAP)["data"]
+        readable = data[names.REVOKED_JSON_KEY]
+        assert (serial in readable) == refused, f"the readable list disagrees: {readable}"
+        return refused
+
+    def proxies_refuse(self, serial: str, namespace: str = NAMESPACE) -> bool:
         """Say whether the proxies refuse a serial number: by what is pushed, and by the mounted file, which agree."""
         pushed = revokes(self.revocation_script(namespace), serial)
         data = self.cluster.read(Kind.CONFIG_MAP, namespace, names.REVOCATION_CONFIGMAP)["data"]
         mounted = revokes(data[names.REVOCATION_KEY], serial)
         assert pushed == mounted, "pushed and mounted list disagree"
-        readable = data[names.REVOKED_JSON_KEY]
-        assert (serial in readable) == pushed, f"the readable list disagrees: {readable}"
         return pushed
 
     def events(self, namespace: str = NAMESPACE) -> list[tuple[str, str, str]]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode, b64encode
 
+import pytest
 from tests.feature.harness import Lab
-from tests.support.builders import NAMESPACE, certificate, host
+from tests.support.builders import NAMESPACE, certificate, host, pod
+from tests.support.certs import authority, leaf
 
 from mtls_operator.api import names
 from mtls_operator.api.secret import Secret
 from mtls_operator.cluster import Kind
+from mtls_operator.controller import keys
 from mtls_operator.pki import is_issued_by, load_authority, read_certificate
 from mtls_operator.plan.authority import NEXT_INDEX_KEY
 
@@ -101,13 +104,110 @@ async def test_a_ca_that_comes_back_works_again(lab: Lab) -> None:
     assert lab.serial("late")[-8:] != lab.serial("c0")[-8:]
 
 
-async def test_revocations_asked_for_while_the_ca_is_missing_are_not_forgotten(lab: Lab) -> None:
-    """G3: the finalizer stays until the revocation can be recorded."""
+def _lists(lab: Lab) -> dict[str, str]:
+    return lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, names.REVOCATION_CONFIGMAP)["data"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_revocations_do_not_wait_for_a_ca_that_is_missing(lab: Lab, *, restarted: bool) -> None:
+    """G1: they are recorded, published and confirmed; the signed list stays, for it is evidence."""
+    await _issued(lab, 4)
+    lab.run_pod(pod())
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c3", {"spec": {"revoked": True}})
+    await lab.settle()
+    backup, before = lab.cluster.read(Kind.SECRET, SYSTEM, CA), _lists(lab)
+    serials = [lab.serial(f"c{number}") for number in range(4)]
+    if restarted:
+        await lab.stop()
+    lab.cluster.remove(Kind.SECRET, SYSTEM, CA)
+    if restarted:
+        await lab.start()
+    await lab.settle()
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c0", {"spec": {"revoked": True}})
+    lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, "c1")
+    await lab.settle()
+    assert [lab.proxies_refuse(serial) for serial in serials] == [True, True, False, True]
+    assert lab.cluster.find(Kind.CERTIFICATE, NAMESPACE, "c1") is None
+    assert (lab.state("c0"), lab.state("c2"), lab.state("c3")) == ("Revoked", "Active", "Revoked")
+    after = _lists(lab)
+    assert after.pop(names.REVOCATION_KEY) != before.pop(names.REVOCATION_KEY)
+    assert after == before
+    lab.cluster.overwrite(backup)
+    await lab.pass_time(seconds=2)
+    assert [lab.is_refused(serial) for serial in serials] == [True, True, False, True]
+
+
+async def test_a_signed_list_that_is_due_waits_for_a_ca_that_is_missing(lab: Lab) -> None:
+    await _issued(lab, 2)
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c1", {"spec": {"revoked": True}})
+    await lab.settle()
+    before = _lists(lab)
+    lab.cluster.remove(Kind.SECRET, SYSTEM, CA)
+    await lab.settle()
+    lab.process.context.queue.add(keys.lists(NAMESPACE))
+    await lab.pass_time(hours=9)
+    assert _lists(lab) == before
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_restored_certificate_gets_in_again_as_soon_as_that_can_be_known(
+    lab: Lab, *, restarted: bool
+) -> None:
+    """After a restart nobody knows whether the ledger is complete: what was published stays, and the status says so."""
+    await _issued(lab)
+    lab.run_pod(pod())
+    lab.cluster.edit(
+        Kind.CERTIFICATE,
+        NAMESPACE,
+        "c0",
+        {"spec": {"revoked": True, "revocationReason": "CertificateHold"}},
+    )
+    await lab.settle()
+    serial, backup = lab.serial("c0"), lab.cluster.read(Kind.SECRET, SYSTEM, CA)
+    await lab.stop() if restarted else None
+    lab.cluster.remove(Kind.SECRET, SYSTEM, CA)
+    await lab.start() if restarted else None
+    await lab.settle()
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c0", {"spec": {"revoked": False}})
+    await lab.settle()
+    assert lab.proxies_refuse(serial) is restarted
+    assert lab.state("c0") == ("PendingReactivation" if restarted else "Active")
+    lab.cluster.overwrite(backup)
+    await lab.pass_time(seconds=2)
+    assert not lab.is_refused(serial)
+    assert lab.state("c0") == "Active"
+
+
+async def test_a_ledger_from_an_older_copy_and_a_missing_ca_forget_nothing(lab: Lab) -> None:
+    """Without the CA no signature can be checked: what the proxies were told stands."""
+    await _issued(lab, 3)
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c0", {"spec": {"revoked": True}})
+    await lab.settle()
+    old = lab.ledger_pages()
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c1", {"spec": {"revoked": True}})
+    await lab.settle()
+    serials = [lab.serial(f"c{number}") for number in range(3)]
+    await lab.stop()
+    for page in old:
+        lab.cluster.overwrite(page)
+    lab.cluster.remove(Kind.SECRET, SYSTEM, CA)
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c1", {"spec": {"revoked": False}})
+    await lab.start()
+    await lab.settle()
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c2", {"spec": {"revoked": True}})
+    await lab.settle()
+    assert [lab.proxies_refuse(serial) for serial in serials] == [True, True, True]
+
+
+@pytest.mark.parametrize("lost", [names.CLIENT_CA_CONFIGMAP, names.REVOCATION_CONFIGMAP])
+async def test_revocations_that_cannot_be_published_are_not_forgotten(lab: Lab, lost: str) -> None:
+    """G3: nobody knows any more of which CA the list is; the finalizer stays until the CA is back."""
     await _issued(lab, 3)
     backup = lab.cluster.read(Kind.SECRET, SYSTEM, CA)
     serials = [lab.serial(f"c{number}") for number in range(3)]
     await lab.stop()
     lab.cluster.remove(Kind.SECRET, SYSTEM, CA)
+    lab.cluster.remove(Kind.CONFIG_MAP, NAMESPACE, lost)
     lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c0", {"spec": {"revoked": True}})
     lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, "c1")
     await lab.start()
@@ -118,7 +218,29 @@ async def test_revocations_asked_for_while_the_ca_is_missing_are_not_forgotten(l
     lab.cluster.overwrite(backup)
     await lab.pass_time(seconds=2)
     assert lab.cluster.find(Kind.CERTIFICATE, NAMESPACE, "c1") is None
-    assert [lab.is_refused(serial) for serial in serials] == [True, True, False]
+    assert [lab.proxies_refuse(serial) for serial in serials] == [True, True, False]
+
+
+async def test_a_serial_number_that_a_secret_alone_shows_waits_for_the_ca(lab: Lab) -> None:
+    """Whoever writes Secrets could have the largest index recorded, and every list would be as long."""
+    await _issued(lab, 2)
+    backup = lab.cluster.read(Kind.SECRET, SYSTEM, CA)
+    await lab.stop()
+    lab.cluster.remove(Kind.SECRET, SYSTEM, CA)
+    serial = lab.serial("c0")
+    forged = leaf(authority("forger", now=lab.now()), "c0", index=2**31, now=lab.now())
+    data = {names.TLS_CERT_KEY: b64encode(forged.certificate_pem.encode()).decode()}
+    lab.cluster.edit(Kind.SECRET, NAMESPACE, "c0", {"data": data})
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c0", {"spec": {"revoked": True}})
+    await lab.start()
+    await lab.settle()
+    await lab.pass_time(minutes=1)
+    assert lab.proxies_refuse(serial)
+    assert lab.ledger().keys() == {serial}
+    lab.cluster.overwrite(backup)
+    await lab.pass_time(seconds=2)
+    assert lab.proxies_refuse(serial)
+    assert lab.ledger().keys() == {serial}
 
 
 async def test_a_ca_and_a_ledger_lost_together_and_a_ca_that_comes_back_revoke_what_was_revoked(

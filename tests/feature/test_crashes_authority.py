@@ -14,7 +14,7 @@ from tests.support.builders import NAMESPACE, certificate, host, pod, rule
 
 from mtls_operator.api import names
 from mtls_operator.api.certificate import RevocationReason
-from mtls_operator.cluster import Kind
+from mtls_operator.cluster import Body, Kind
 from mtls_operator.pki import is_signed_by, read_crl
 from mtls_operator.plan import ledger, readable
 from mtls_operator.plan.pages import PAGE_KEY, page_number, paginate, whole
@@ -154,6 +154,43 @@ async def test_a_ca_that_is_compromised_while_it_retires(lab: Lab, *, after: boo
 
     act = partial(_rotate, how=names.ROTATE_COMPROMISED, oldest=True)
     await survive(lab, prepare, act, check, after=after, again=again, minutes=0.3)
+
+
+@WHEN
+@OFTEN
+async def test_revoking_and_deleting_while_the_ca_is_missing(lab: Lab, *, after: bool, again: bool) -> None:
+    serials: dict[str, str] = {}
+    backup: list[Body] = []
+
+    async def prepare(lab: Lab) -> None:
+        lab.cluster.make(host())
+        lab.run_pod(pod())
+        for name in ("good", "bad", "gone"):
+            lab.cluster.make(certificate(name))
+        await lab.settle()
+        serials.update({name: lab.serial(name) for name in ("good", "bad", "gone")})
+        backup[:] = [
+            body for body in lab.authority_secrets() if _life(lab) in str(body["metadata"]["labels"])
+        ]
+        lab.cluster.remove(Kind.SECRET, SYSTEM, backup[0]["metadata"]["name"])
+        await lab.settle()
+
+    def act(lab: Lab) -> None:
+        _revoke(lab, "bad")
+        lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, "gone")
+
+    async def check(lab: Lab) -> None:
+        await lab.settle()
+        refused = {name for name, serial in serials.items() if lab.proxies_refuse(serial)}
+        assert refused == {"bad", "gone"}
+        assert (lab.state("good"), lab.state("bad")) == ("Active", "Revoked")
+        assert lab.cluster.find(Kind.CERTIFICATE, NAMESPACE, "gone") is None
+        assert _cas(lab) == []
+        lab.cluster.overwrite(backup[0])
+        await lab.pass_time(seconds=2)
+        assert {name for name, serial in serials.items() if lab.is_refused(serial)} == {"bad", "gone"}
+
+    await survive(lab, prepare, act, check, after=after, again=again, minutes=0.1)
 
 
 @WHEN

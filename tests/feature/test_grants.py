@@ -212,6 +212,45 @@ async def test_a_host_whose_own_ca_is_missing_loses_its_trust_with_the_grant(lab
     assert verdict(lab, agent(lab)) == "unknown"
 
 
+async def test_a_start_without_the_own_ca_follows_the_other_namespace(lab: Lab) -> None:
+    """Its revocations, and its grant: a list that is withdrawn must not stay because it was once published."""
+    await trusting(lab)
+    lab.cluster.make(certificate("other", namespace=PARTNERS))
+    await lab.settle()
+    await lab.stop()
+    lab.cluster.remove(Kind.SECRET, names.OPERATOR_NAMESPACE, names.authority_secret(NAMESPACE, 1))
+    await lab.start()
+    await lab.settle()
+    revoke(lab)
+    await lab.settle()
+    assert verdict(lab, agent(lab)) == "revoked"
+    assert verdict(lab, lab.serial("other", PARTNERS)) == "accepted"
+    withdraw(lab)
+    await lab.settle()
+    assert verdict(lab, lab.serial("other", PARTNERS)) == "unknown"
+
+
+async def test_a_grant_that_is_withdrawn_while_the_operator_is_away_and_the_own_ca_is_lost_ends(
+    lab: Lab,
+) -> None:
+    await trusting(lab)
+    await lab.stop()
+    lab.cluster.remove(Kind.SECRET, names.OPERATOR_NAMESPACE, names.authority_secret(NAMESPACE, 1))
+    withdraw(lab)
+    await lab.start()
+    await lab.settle()
+    assert verdict(lab, agent(lab)) == "unknown"
+
+
+async def test_what_is_revoked_while_their_ca_is_missing_is_refused_at_once(lab: Lab) -> None:
+    await trusting(lab)
+    ca = _lose_ca(lab)
+    await lab.settle()
+    revoke(lab)
+    await lab.settle()
+    assert verdict(lab, agent(lab), ca=ca) == "revoked"
+
+
 # Hiccups
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lupa.luajit21 import LuaRuntime
 
-from mtls_operator.envoy import IssuerRevocations, ScriptError, revocation_script
+from mtls_operator.envoy import IssuerRevocations, ScriptError, revocation_script, revocations_in
 from mtls_operator.envoy.revocation_script import sextets
 
 DIGEST = "ab" * 32
@@ -173,3 +173,33 @@ def test_one_connection_is_asked_about_once_and_another_one_for_itself() -> None
 def test_without_a_number_every_request_is_asked_about() -> None:
     script = Script(b"\x02")
     assert [script.state(serial(index)) for index in (1, 0, 1)] == ["1", "0", "1"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["a" * 64, "b" * 64, DIGEST]),
+        st.tuples(st.binary(max_size=40), st.integers(0, 2**32 - 1)),
+    )
+)
+def test_what_a_script_says_can_be_read_again(said: dict[str, tuple[bytes, int]]) -> None:
+    issuers = {
+        digest: IssuerRevocations(digest, bits.rstrip(b"\0"), first) for digest, (bits, first) in said.items()
+    }
+    assert revocations_in(revocation_script(epoch=1, issuers=list(issuers.values()))) == issuers
+
+
+@given(st.text())
+def test_what_is_no_script_says_nothing(text: str) -> None:
+    assert revocations_in(text) == {}
+
+
+def test_lines_that_are_not_written_as_we_write_them_say_nothing() -> None:
+    good = f'  ["{"a" * 64}"] = {{7, "AQAA"}},'
+    bad = [
+        f'  ["{"b" * 64}"] = {{4294967296, "AQAA"}},',
+        f'  ["{"c" * 64}"] = {{7, "AQA"}},',
+        f'  ["{"D" * 64}"] = {{7, "AQAA"}},',
+        f'  ["{"e" * 64}"] = {{-1, "AQAA"}},',
+    ]
+    script = "\n".join(["-- mtls-revocation 7", "local lists = {", good, *bad, "}", good.replace("a", "f")])
+    assert revocations_in(script).keys() == {"a" * 64}

@@ -16,11 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from mtls_operator.api import names
 from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.api.meta import Meta
-from mtls_operator.envoy import epoch_of
+from mtls_operator.envoy import IssuerRevocations, epoch_of
 from mtls_operator.pki import (
     AUTHORITY_ENTROPY,
     SERIAL_ENTROPY,
     Authority,
+    bitmap,
     format_serial,
     make_serial,
     new_authority,
@@ -420,3 +421,14 @@ def test_without_the_secrets_of_a_ca_every_generation_that_is_known_has_all_of_i
     for name in ("partners", "partners 2"):
         assert [_revokes(publication, name, index) for index in (1, 2, 9)] == [True, False, True]
     assert len(publication.script) < 50_000
+
+
+def test_what_was_published_of_a_ca_whose_secret_is_missing_stays_and_counts_as_revoked() -> None:
+    digest = _authority("partners").digest
+    former = {digest: IssuerRevocations(digest, bitmap([6, 11], first=5), first=5)}
+    known = {_record(index).serial for index in (5, 6, 7)}
+    listing = list_without_ca([digest], [_record(1)], now=NOW, former=former, known=known)
+    publication = publish(_list("shop"), {"partners": listing}, previous="", seen=(), now=NOW)
+    revoked = [index for index in range(20) if _revokes(publication, "partners", index)]
+    assert revoked == [1, 6, 11]
+    assert listing.serials == {_record(1).serial, _record(6).serial}

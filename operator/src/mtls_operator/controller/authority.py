@@ -76,10 +76,11 @@ class AuthorityReconciler:
         if tenant.authority is None:
             await self.rotation.advance(tenant)
         if tenant.authority is None:
-            if tenant.publication is not None:
-                # Others' revocations, and others' grants that were withdrawn, do not wait for this CA.
-                await self._offer(tenant)
-                await self.lists.write(tenant)
+            if tenant.publishes:
+                # Revocations, others' too, and grants that were withdrawn do not wait for this CA.
+                if tenant.without_ca:
+                    await self._record(tenant)
+                await self._publish(tenant)
             taken = tenant.obstacle is not None and tenant.obstacle.reason in CONFLICTS
             if not taken:
                 await self._identify_proxies(tenant)
@@ -150,9 +151,10 @@ class AuthorityReconciler:
         records = due(tenant.ledger, asking, now=now)
         if records:
             await self.authorities.ledgers.record(tenant, records)
-        self.authorities.settle(left)
-        for uid in left:
-            tenant.unreported.pop(uid, None)
+        if not tenant.without_ca:  # else some serial numbers are in doubt until the CA is back
+            self.authorities.settle(left)
+            for uid in left:
+                tenant.unreported.pop(uid, None)
         if not records:
             return
         _log.info("ledger.recorded", namespace=tenant.namespace, records=len(records))

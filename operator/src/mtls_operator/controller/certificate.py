@@ -89,7 +89,7 @@ class CertificateReconciler:
 
     async def _rest(self, step: Step, view: CertificateView, tenant: Tenant) -> float | None:
         """Say how it stands; return in how many seconds to look again, None where the ledger has its turn first."""
-        if step is Step.RECORD and tenant.obstacle is None:
+        if step is Step.RECORD and self.views.recordable(view.certificate, tenant):
             self.context.queue.add(keys.authority(tenant.namespace))
         again = await self._report(view)
         if step is Step.RECORD:
@@ -204,7 +204,7 @@ class CertificateReconciler:
                 return 1.0
             await self._release(broken)
             return None
-        if self.views.pending(broken, tenant) and tenant.obstacle is None:
+        if self.views.recordable(broken, tenant):
             self.context.queue.add(keys.authority(meta.namespace))
         status = broken_status(broken.status, meta, broken.error, now=self.context.now())
         if status_differs(broken.status, status):

@@ -50,7 +50,7 @@ def holders(world: World, tenant: Tenant) -> Iterator[Holder]:
     for certificate in world.certificates.of(tenant.namespace).values():
         meta = certificate.meta
         if certificate.revoked or meta.deleting or meta.uid in tenant.owned:
-            yield holder_of(world, tenant, certificate)
+            yield certain_of(world, tenant, certificate)
 
 
 def gone(
@@ -59,7 +59,22 @@ def gone(
     """Return what objects ask of the ledger that are gone: what a deletion asks, however it came about."""
     for certificate in certificates:
         deleted = replace(certificate, meta=replace(certificate.meta, deleting=True))
-        yield holder_of(world, tenant, deleted)
+        yield certain_of(world, tenant, deleted)
+
+
+def certain_of(world: World, tenant: Tenant, certificate: ClientCertificate | Broken) -> Holder:
+    """Return what one object asks of the ledger and can be recorded now.
+
+    While the CA is missing a serial number counts that the ledger or the status has, which no tenant writes. What a
+    Secret alone shows waits: its index would be taken for one that was given out, whatever it is.
+    """
+    holder = holder_of(world, tenant, certificate)
+    if not tenant.without_ca:
+        return holder
+    uid = certificate.meta.uid
+    ours = {str(certificate.status.get("serialNumber") or ""), *tenant.owned.get(uid, ())}
+    ours |= tenant.unreported.get(uid, {}).keys()
+    return replace(holder, serials={serial: end for serial, end in holder.serials.items() if serial in ours})
 
 
 def holder_of(world: World, tenant: Tenant, certificate: ClientCertificate | Broken) -> Holder:

@@ -19,6 +19,8 @@ from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind,
 from mtls_operator.controller import keys
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.tenant import Page, Tenant
+from mtls_operator.envoy import IssuerRevocations, revocations_in
+from mtls_operator.pki import read_bundle
 from mtls_operator.plan.authority import require_format, selector
 from mtls_operator.plan.ledger import RECORDS_KEY, Record, append, decode, latest
 from mtls_operator.plan.ledger_pages import page_document, page_number
@@ -90,7 +92,10 @@ class Ledgers:
         tenant.ledger, tenant.owned, tenant.compromised = {}, {}, set()
         tenant.learn([*stored.values(), *lost])
         if tenant.authority is not None:
+            tenant.former = {}
             lost += await self._lost_to_a_rollback(tenant)
+        elif tenant.without_ca and tenant.publication is None:
+            tenant.former = await self._standing(tenant)
         if lost:
             tenant.recovered += len(lost)
             _log.error("ledger.rollback", namespace=tenant.namespace, recovered=len(lost))
@@ -109,6 +114,18 @@ class Ledgers:
             for record in recover(tenant.ledger, listed.revocations, authority=authority)
         ]
         return list(latest(lost).values())
+
+    async def _standing(self, tenant: Tenant) -> dict[str, IssuerRevocations]:
+        """Return what is published of the CAs of a namespace, by digest, when nothing else is known of them.
+
+        Nobody can tell whether it is all ours, so it only adds to the ledger. It is about those CAs alone that are in
+        the namespace's bundle: others' lists come and go with their grants.
+        """
+        await self._published(tenant)
+        bundle = await self.context.cluster.get(Kind.CONFIG_MAP, tenant.namespace, names.CLIENT_CA_CONFIGMAP)
+        pem = str(((bundle or {}).get("data") or {}).get(names.CA_KEY) or "")
+        own = {ca.digest for ca in read_bundle(pem, now=self.context.now()).accepted}
+        return {digest: said for digest, said in revocations_in(tenant.script).items() if digest in own}
 
     async def _published(self, tenant: Tenant) -> str:
         """Read ``mtls-revocation`` and its pages; return every text in which a signed list may be.

@@ -49,8 +49,15 @@ class Lists:
     served: ServedLists
 
     async def update(self, tenant: Tenant) -> None:
-        """Write what the publication of a tenant says; leave the readable parts of a long list for later."""
+        """Write what the publication of a tenant says; leave the readable parts of a long list for later.
+
+        Without a CA nobody can sign anew: the readable parts, which are evidence, stay as they are.
+        """
         if tenant.publication is None:
+            return
+        if not tenant.generations:
+            async with tenant.writing:
+                await self._write_first(tenant)
             return
         short = len(tenant.publication.serials) <= SHORT and not tenant.making.locked()
         if self._is_stale(tenant) and short:
@@ -61,11 +68,6 @@ class Lists:
             await self._write_first(tenant)
         if self._is_stale(tenant):
             self.context.queue.add(keys.lists(tenant.namespace))
-
-    async def write(self, tenant: Tenant) -> None:
-        """Write the proxies' part alone, with the readable parts as they are."""
-        async with tenant.writing:
-            await self._write_first(tenant)
 
     async def heed(self, tenant: Tenant) -> None:
         """Take in what somebody else wrote in the place of the list: what is as good as ours stays as it is.
@@ -105,7 +107,12 @@ class Lists:
     async def reconcile(self, namespace: str) -> float | None:
         """Make and write the readable parts of a long list, if they are not current."""
         tenant = self.authorities.known(namespace)
-        if tenant is None or tenant.publication is None or not self._is_stale(tenant):
+        if (
+            tenant is None
+            or tenant.publication is None
+            or not tenant.generations
+            or not self._is_stale(tenant)
+        ):
             return None
         async with tenant.making:
             await self._refresh(tenant, tenant.publication)

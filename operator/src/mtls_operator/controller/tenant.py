@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from mtls_operator.api.reason import Reason
+from mtls_operator.envoy import IssuerRevocations
 from mtls_operator.pki import Authority
 from mtls_operator.plan.authority import Phase, Stored
 from mtls_operator.plan.given import Given
@@ -75,6 +77,8 @@ class Tenant:
     signed: tuple[Signed, ...] = ()
     #: The list of this namespace's own CAs, as its proxies and those of others have it; see `listed`.
     listing: Listing | None = None
+    #: While the Secrets of the CAs are missing: what was found published of them, by digest.
+    former: Mapping[str, IssuerRevocations] = field(default_factory=dict)
     #: The list that other namespaces were told of.
     told: Listing | None = None
     publication: Publication | None = None
@@ -144,14 +148,16 @@ class Tenant:
 
         While their Secrets are missing it is about those that it was about before, and about the digests ``cas``.
         """
-        known = () if self.generations else frozenset([*cas, *self._listed])
+        known = () if self.generations else frozenset([*cas, *self._listed, *self.former])
         about = (self.uid, self.sources, known)
         if self.listing is None or not self.listing.holds(now=now, about=about):
             revoked = in_force(self.ledger, now=now)
             self.listing = (
                 list_of(self.generations, revoked, now=now, about=about)
                 if self.generations
-                else list_without_ca(known, revoked, now=now, about=about)
+                else list_without_ca(
+                    known, revoked, now=now, about=about, former=self.former, known=self.ledger
+                )
             )
         return self.listing
 
@@ -159,6 +165,16 @@ class Tenant:
     def _listed(self) -> list[str]:
         """The digests of the CAs that the list is about."""
         return [issuer.digest for issuer in self.listing.issuers] if self.listing is not None else []
+
+    @property
+    def without_ca(self) -> bool:
+        """Whether there was a CA, and its Secret is missing or cannot be used."""
+        return self.obstacle is not None and self.obstacle.reason is Reason.CA_MISSING
+
+    @property
+    def publishes(self) -> bool:
+        """Whether the list goes on while there is no CA: it is known of which CAs it is."""
+        return self.publication is not None or bool(self.former)
 
     @property
     def stored(self) -> Stored | None:

@@ -10,7 +10,7 @@ from mtls_operator.api.reason import Reason
 from mtls_operator.controller.contents import is_complete, with_chain
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.granting import Granting
-from mtls_operator.controller.holdings import former, holder_of, written_of
+from mtls_operator.controller.holdings import certain_of, former, holder_of, written_of
 from mtls_operator.controller.issuer import conflict
 from mtls_operator.controller.keystores import KeystoreMaker
 from mtls_operator.controller.observed import Broken, Written
@@ -76,6 +76,15 @@ class Views:
     def pending(self, certificate: ClientCertificate | Broken, tenant: Tenant) -> bool:
         """Say whether the ledger still has to follow this object."""
         holder = holder_of(self.context.world, tenant, certificate)
+        return bool(due(tenant.ledger, [holder], now=self.context.now()))
+
+    def recordable(self, certificate: ClientCertificate | Broken, tenant: Tenant) -> bool:
+        """Say whether the ledger can follow this object now."""
+        if tenant.obstacle is None:
+            return self.pending(certificate, tenant)
+        if not (tenant.without_ca and tenant.publishes):
+            return False
+        holder = certain_of(self.context.world, tenant, certificate)
         return bool(due(tenant.ledger, [holder], now=self.context.now()))
 
     def _facts(

@@ -11,7 +11,7 @@ from mtls_operator.envoy.headers import REMOVED_HEADERS
 from mtls_operator.envoy.host_files import host_files
 from mtls_operator.envoy.imported import SerialSet, Unlisted, is_packed, pack_serials
 from mtls_operator.envoy.listener import listener
-from mtls_operator.envoy.revocation_script import IssuerRevocations, revocation_script
+from mtls_operator.envoy.revocation_script import IssuerRevocations, revocation_script, revocations_in
 from mtls_operator.envoy.rules_script import Action, Forwarded, IssuerTrust, RuleScript, rules_script
 from mtls_operator.envoy.script import ScriptError, check_script, epoch_of, script_version
 from mtls_operator.envoy.sds import client_ca_sds, identity_sds, operator_ca_sds, server_sds
@@ -48,6 +48,7 @@ __all__ = [
     "pack_serials",
     "parse_proxy_stats",
     "revocation_script",
+    "revocations_in",
     "rules_script",
     "script_version",
     "server_sds",

@@ -18,6 +18,10 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _INDICES: Final = 2**32
 #: Three bytes are four characters of base64.
 _GROUP: Final = 3
+_LISTS: Final = re.compile(r"^local lists = \{\n(.*?)^\}$", re.DOTALL | re.MULTILINE)
+_LIST: Final = re.compile(
+    r'^  \["([0-9a-f]{64})"\] = \{([0-9]{1,10}), "((?:[A-Za-z0-9+/]{4})*)"\},$', re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,21 @@ def revocation_script(
         ]
     )
     return assemble(names.REVOCATION_FILTER, epoch=epoch, mounted=mounted, body=body)
+
+
+def revocations_in(script: str) -> dict[str, IssuerRevocations]:
+    """Return what a revocation script says, by digest; what is not written as we write it is left out."""
+    lists = _LISTS.search(script)
+    found = {}
+    for digest, first, text in _LIST.findall(lists.group(1)) if lists is not None else ():
+        if int(first) < _INDICES:
+            found[digest] = IssuerRevocations(digest, bits_in(text), int(first))
+    return found
+
+
+def bits_in(text: str) -> bytes:
+    """Return the bitmap of which `sextets` made a text."""
+    return base64.b64decode(text[::-1])[::-1].rstrip(b"\0")
 
 
 def sextets(bitmap: bytes) -> str:

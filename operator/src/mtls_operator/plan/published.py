@@ -8,9 +8,10 @@ recovered from the list that tenants hold, whose signature only our CA can have 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from mtls_operator.envoy import IssuerRevocations, check_script, epoch_of, revocation_script, script_version
@@ -191,24 +192,51 @@ def list_of(
     return _listing(issuers, revoked, now=now, about=about)
 
 
-def list_without_ca(
-    digests: Iterable[str], revoked: Sequence[Record], *, now: datetime, about: object = None
+def list_without_ca(  # noqa: PLR0913 - all but two by keyword
+    digests: Iterable[str],
+    revoked: Sequence[Record],
+    *,
+    now: datetime,
+    about: object = None,
+    former: Mapping[str, IssuerRevocations] = MappingProxyType({}),
+    known: Iterable[str] = (),
 ) -> Listing:
     """Return the list of CAs of a namespace whose Secrets are missing, and of which no more than the digests is known.
 
-    No two generations give out the same index, so each can have all of them.
+    No two generations give out the same index, so each can have all of them. ``former`` is what was published, as far
+    as nobody remembers of what it was made: it stays, for without the CA nothing shows that the ledger is complete.
+    ``known`` are the serial numbers in the ledger: those that are in ``former`` count as revoked, whatever it says.
     """
     indices = indices_in(record.serial for record in revoked).values()
     bits = bitmap(index for index in indices if index < BITMAP_LIMIT)
-    return _listing([IssuerRevocations(digest, bits) for digest in digests], revoked, now=now, about=about)
+    issuers = []
+    for digest in digests:
+        issuer = IssuerRevocations(digest, bits)
+        issuers.append(_either(issuer, former[digest]) if digest in former else issuer)
+    standing = {
+        serial
+        for serial, index in (indices_in(known) if former else {}).items()
+        if any(_has(issuer, index) for issuer in former.values())
+    }
+    return _listing(issuers, revoked, now=now, about=about, standing=standing)
+
+
+def _has(issuer: IssuerRevocations, index: int) -> bool:
+    place, bit = divmod(index - issuer.first, 8)
+    return 0 <= place < len(issuer.bitmap) and bool(issuer.bitmap[place] >> bit & 1)
 
 
 def _listing(
-    issuers: Iterable[IssuerRevocations], revoked: Sequence[Record], *, now: datetime, about: object
+    issuers: Iterable[IssuerRevocations],
+    revoked: Sequence[Record],
+    *,
+    now: datetime,
+    about: object,
+    standing: Collection[str] = (),
 ) -> Listing:
     return Listing(
         issuers=tuple(sorted(issuers, key=lambda issuer: issuer.digest)),
-        serials=frozenset(record.serial for record in revoked),
+        serials=frozenset(record.serial for record in revoked).union(standing),
         made_at=now,
         until=min((record.not_after for record in revoked), default=None),
         about=about,
