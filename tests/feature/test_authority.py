@@ -135,6 +135,7 @@ async def test_revocations_do_not_wait_for_a_ca_that_is_missing(lab: Lab, *, res
     lab.cluster.overwrite(backup)
     await lab.pass_time(seconds=2)
     assert [lab.is_refused(serial) for serial in serials] == [True, True, False, True]
+    assert lab.condition(Kind.HOST, "api", "Ready")[:2] == ("True", "Ready")
 
 
 async def test_a_signed_list_that_is_due_waits_for_a_ca_that_is_missing(lab: Lab) -> None:

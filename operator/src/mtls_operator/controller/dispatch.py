@@ -268,6 +268,8 @@ class Dispatch:
                 self.authorities.secret_changed(tenant, gone=gone)
                 queue.add(keys.authority(tenant))
                 self.granting.wake(tenant)
+                for host in self.context.world.hosts.of(tenant):
+                    queue.add(keys.host(tenant, host))
                 for certificate in self.context.world.certificates.of(tenant):
                     queue.add(keys.certificate(tenant, certificate))
         elif role == "ledger":
