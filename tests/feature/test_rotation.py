@@ -72,6 +72,24 @@ async def test_the_new_ca_is_in_every_bundle_before_it_signs(lab: Lab) -> None:
     assert is_signed_by(_ca(lab, 1), _leaf(lab, "late"))
 
 
+async def test_a_host_whose_configuration_is_not_written_any_more_has_not_confirmed(lab: Lab) -> None:
+    """Its proxies acknowledge what was written before, without the new CA."""
+    lab.cluster.make(host("aaa"))
+    await _running(lab)
+    names_of = {"spec": {"hostnames": ["aaa.example.com"]}}
+    lab.cluster.edit(Kind.HOST, NAMESPACE, "api", names_of)
+    await lab.settle()
+    before = lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, names.host_config("api"))["data"]
+    _rotate(lab)
+    await lab.pass_time(minutes=6)
+    assert lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, names.host_config("api"))["data"] == before
+    assert _phases(lab) == ["Active", "Prepared"]
+    assert lab.condition(Kind.HOST, "api", "CAConfirmed")[0] == "False"
+    lab.cluster.edit(Kind.HOST, NAMESPACE, "api", {"spec": {"hostnames": ["api.example.com"]}})
+    await lab.pass_time(seconds=30)
+    assert _phases(lab) == ["Retiring", "Active"]
+
+
 async def test_it_signs_once_every_proxy_has_confirmed(lab: Lab) -> None:
     await _running(lab)
     _rotate(lab)

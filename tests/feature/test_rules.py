@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from tests.feature.harness import Lab
 from tests.support.builders import NAMESPACE, host, named_list, pod, rule
@@ -332,12 +334,101 @@ async def test_a_list_that_changes_while_the_operator_is_away_is_taken_up(lab: L
     assert "0a0000020a000002" in _script(lab)
 
 
+def _many_addresses() -> list[str]:
+    return [f"2001:db8:{number:x}::{'f' * 4}:{number:x}" for number in range(1, 34_000, 2)]
+
+
 async def test_a_list_that_does_not_fit_leaves_the_last_good_configuration(lab: Lab) -> None:
     """G2."""
     await _with_list(lab)
     before = _script(lab)
-    lines = "\n".join(f"2001:db8:{number:x}::{'f' * 4}:{number:x}" for number in range(1, 34_000, 2))
+    lines = "\n".join(_many_addresses())
     lab.cluster.edit(Kind.CONFIG_MAP, NAMESPACE, "office-network", {"data": {names.LIST_KEY: lines}})
     await lab.settle()
     assert _script(lab) == before
     assert lab.condition(Kind.HOST, "api", "Programmed")[:2] == ("False", "ConfigTooLarge")
+
+
+def _lose_ca(lab: Lab) -> None:
+    lab.cluster.remove(Kind.SECRET, names.OPERATOR_NAMESPACE, names.authority_secret(NAMESPACE, 1))
+
+
+def _lose_hostname(lab: Lab) -> None:
+    lab.cluster.edit(Kind.HOST, NAMESPACE, "api", {"spec": {"hostnames": ["aaa.example.com"]}})
+
+
+def _fill_up(lab: Lab) -> None:
+    lab.cluster.make(named_list("huge", *_many_addresses(), of="ip"))
+    lab.cluster.make(rule("huge", expression="ip.src in $huge"))
+
+
+OBSTACLES = pytest.mark.parametrize(
+    ("act", "reason"),
+    [(_lose_ca, "CAMissing"), (_lose_hostname, "HostnameConflict"), (_fill_up, "ConfigTooLarge")],
+    ids=["CAMissing", "HostnameConflict", "ConfigTooLarge"],
+)
+
+
+@OBSTACLES
+async def test_what_could_not_be_written_is_not_said_to_be_in_force(
+    lab: Lab, act: Callable[[Lab], None], reason: str
+) -> None:
+    """G4: proxies have acknowledged the last configuration, which has none of it."""
+    lab.cluster.make(host("aaa"))
+    lab.cluster.make(named_list("office", "192.0.2.1", of="ip"))
+    here = {"hostRefs": [{"name": "api"}]}
+    listed = rule("listed", expression="ip.src in $office", **here)
+    await _in_force(lab, rule(**here), rule("changed", **here), rule("off", **here), listed)
+    act(lab)
+    await lab.settle()
+    before, status = _script(lab), lab.status(Kind.HOST, "api")
+    assert lab.condition(Kind.HOST, "api", "Programmed")[:2] == ("False", reason)
+    lab.cluster.make(rule("new", match={"paths": ["/new"]}, **here))
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "changed", {"spec": {"match": {"paths": ["/changed"]}}})
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "off", {"spec": {"enabled": False}})
+    lab.cluster.edit(Kind.CONFIG_MAP, NAMESPACE, "office", {"data": {names.LIST_KEY: "192.0.2.2"}})
+    await lab.settle()
+    await lab.pass_time(minutes=6)
+    assert _script(lab) == before
+    for name in ("new", "changed", "off", "listed"):
+        deployed = _rule_condition(lab, "Deployed", name)
+        assert deployed[:2] == ("False", "HostNotReady"), name
+        assert lab.condition(Kind.HOST, "api", "Programmed")[2] in deployed[2]
+        assert _rule_condition(lab, "Ready", name)[0] == "False"
+    assert "Not yet disabled" in _rule_condition(lab, "Deployed", "off")[2]
+    assert _rule_condition(lab, "Deployed")[:2] == ("True", "Deployed"), "as it was, it is in force"
+    after = lab.status(Kind.HOST, "api")
+    assert [entry["name"] for entry in after["rules"]] == ["admin", "changed", "listed", "off"]
+    assert (after["rules"], after["clientCAs"]) == (status["rules"], status["clientCAs"])
+    assert after["clientCAs"]
+
+
+async def test_a_disabled_rule_that_does_not_compile_is_not_said_to_decide_nothing(lab: Lab) -> None:
+    """What was in force before stays, and that was not disabled."""
+    await _in_force(lab, rule())
+    before = _script(lab)
+    spec = {"match": None, "expression": BROKEN, "enabled": False}
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "admin", {"spec": spec})
+    await lab.settle()
+    assert _script(lab) == before
+    assert _rule_condition(lab, "Deployed")[:2] == ("False", "LastGoodInForce")
+
+
+async def test_a_disabled_rule_without_any_proxy_decides_nothing(lab: Lab) -> None:
+    lab.cluster.make(host())
+    lab.cluster.make(rule(enabled=False))
+    await lab.start()
+    await lab.settle()
+    assert _rule_condition(lab, "Deployed")[:2] == ("True", "Disabled")
+
+
+async def test_a_rule_is_not_said_to_be_disabled_before_every_proxy_has_it(lab: Lab) -> None:
+    await _in_force(lab, rule())
+    proxy = next(iter(lab.proxies.values()))
+    proxy.obedient = False
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "admin", {"spec": {"enabled": False}})
+    await lab.settle()
+    assert _rule_condition(lab, "Deployed")[:2] == ("False", "HostNotReady")
+    lab.ack(proxy)
+    await lab.settle()
+    assert _rule_condition(lab, "Deployed")[:2] == ("True", "Disabled")

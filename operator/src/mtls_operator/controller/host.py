@@ -135,14 +135,22 @@ class HostReconciler:
         programmed = trusted.obstacle
         if not conflict and programmed is None:
             programmed = await self._objects.write(host, state, trusts, serving)
-        elif programmed is None and state.configuration is None:
-            programmed = Trouble(Reason.HOSTNAME_CONFLICT, "Nothing is generated for conflicting hostnames.")
+        elif programmed is None:
+            programmed = Trouble(
+                Reason.HOSTNAME_CONFLICT,
+                "Nothing is generated for conflicting hostnames; what was written before stays in force.",
+            )
+        state.programmed = programmed
         proxies = await self._proxies.of(host, state)
         rollout, state.rules_deployed = rollout_of(state, tenant, proxies)
         state.rollout = rollout
         self._confirm(host, state, tenant, trusts, rollout, programmed)
         held_up = programmed.message if programmed is not None else rollout.message
         publication = tenant.publication
+        rules = state.rules
+        if programmed is not None and state.configuration is not None:
+            # What could not be written is not what is in force.
+            rules, trusts = state.configuration.rules, state.configuration.trusts
         return (
             HostView(
                 host=host,
@@ -151,7 +159,7 @@ class HostReconciler:
                 troubles=(*troubles, *trusted.troubles, *_left_out(host, tenant)),
                 configuration=state.configuration,
                 programmed=programmed,
-                rules=state.rules,
+                rules=rules,
                 rollout=rollout,
                 revocation_epoch=publication.epoch if publication is not None else 0,
                 recovered=tenant.recovered,

@@ -10,6 +10,7 @@ from mtls_operator.plan.held import Held
 from mtls_operator.plan.host import Configuration
 from mtls_operator.plan.hostrules import FormerRule, HostRules
 from mtls_operator.plan.rollout import Files, Rollout
+from mtls_operator.plan.trouble import Trouble
 
 
 @dataclass(slots=True)
@@ -19,7 +20,10 @@ class HostState:
     uid: str
     configuration: Configuration | None = None
     files: Files | None = None
+    #: What the configuration should be made of; what it is made of it says itself.
     rules: HostRules | None = None
+    #: Why it could not be written.
+    programmed: Trouble | None = None
     rollout: Rollout | None = None
     rules_deployed: bool = False
     joining: bool = False
@@ -31,3 +35,9 @@ class HostState:
     foreign_epochs: set[int] = field(default_factory=set)
     #: Namespaces whose CAs the host trusted when it ran last: they wait for its proxies.
     granters: frozenset[str] = frozenset()
+
+    def has_written(self, rule: str) -> bool:
+        """Say whether the present version of a rule is in the configuration that was written."""
+        if self.configuration is None or self.rules is None:
+            return False
+        return self.rules is self.configuration.rules or self.rules.has(rule, self.configuration.rules)

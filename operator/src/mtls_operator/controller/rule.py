@@ -6,13 +6,26 @@ from dataclasses import dataclass
 
 from mtls_operator.api import names
 from mtls_operator.api.conditions import condition_status, conditions_of, status_differs
-from mtls_operator.api.reason import ConditionType
+from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.api.rule import Rule
 from mtls_operator.cluster import Kind
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.host import HostReconciler
+from mtls_operator.controller.host_state import HostState
 from mtls_operator.plan.hostrules import BrokenRule, Standing
 from mtls_operator.plan.rule import OnHost, RuleView, status_of
+
+
+def _decides_nowhere(rule: Rule | BrokenRule, state: HostState) -> bool:
+    """Say whether a rule is disabled, and no proxy runs that could still follow an earlier version."""
+    no_pods = state.rollout is not None and state.rollout.reason is Reason.NO_PODS
+    return no_pods and isinstance(rule, Rule) and not rule.enabled
+
+
+def _message(state: HostState | None) -> str:
+    if state is None or state.rollout is None:
+        return "The host has not been looked at yet."
+    return state.programmed.message if state.programmed is not None else state.rollout.message
 
 
 @dataclass(slots=True)
@@ -71,12 +84,10 @@ class RuleReconciler:
                 state is not None
                 and same
                 and standing is not Standing.NONE
-                and state.rules_deployed
-                and state.configuration is not None
+                and state.has_written(rule.meta.name)
+                and (state.rules_deployed or _decides_nowhere(rule, state))
             )
-            rollout = state.rollout if state is not None else None
-            message = rollout.message if rollout is not None else "The host has not been looked at yet."
-            found.append(OnHost(host, standing, rule.meta.generation, deployed, message))
+            found.append(OnHost(host, standing, rule.meta.generation, deployed, _message(state)))
         return found
 
     def _announce(self, rule: Rule | BrokenRule, before: object, after: dict[str, object]) -> None:

@@ -67,12 +67,17 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The generated files of one host; ``version`` is what proxies acknowledge for the rules."""
+    """The generated files of one host, and the rules and CAs that they were made of.
+
+    ``version`` is what proxies acknowledge for the rules.
+    """
 
     data: Mapping[str, str]
     script: str
     version: str
     epoch: int
+    rules: HostRules
+    trusts: tuple[Trust, ...]
 
 
 def owner_of(host: Host) -> Owner:
@@ -125,7 +130,14 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
             f"The rules compile to {size} bytes, at most {CONFIG_BYTES} fit: use fewer or smaller rules. "
             "The last good configuration stays in force.",
         )
-    return Configuration(data=data, script=script, version=script_version(script), epoch=epoch)
+    return Configuration(
+        data=data,
+        script=script,
+        version=script_version(script),
+        epoch=epoch,
+        rules=rules,
+        trusts=tuple(trusts),
+    )
 
 
 def _script(host: Host, rules: HostRules, trusts: Sequence[Trust], *, epoch: int) -> str:

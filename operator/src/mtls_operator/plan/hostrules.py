@@ -100,6 +100,14 @@ class HostRules:
             for rule in self.in_force
         }
 
+    def has(self, rule: str, other: HostRules) -> bool:
+        """Say whether a rule stands here as it does in others: the same version, and what it was compiled to."""
+        return self._of(rule) == other._of(rule)
+
+    def _of(self, rule: str) -> tuple[list[Outcome], list[RuleScript]]:
+        outcomes = [outcome for outcome in self.outcomes if outcome.name == rule]
+        return outcomes, [script for script in self.scripts if script.name == rule]
+
     def last_good(self) -> str:
         """Return the document from which a restarted operator can compile the same rules again.
 

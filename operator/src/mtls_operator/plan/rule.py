@@ -101,21 +101,22 @@ def _deployed(view: RuleView, meta: Meta, *, compiles: bool) -> Condition:
         )
     if not view.hosts:
         return condition(Reason.NO_HOSTS, "The namespace has no MTLSHost yet: create one.", status=False)
-    if isinstance(view.rule, Rule) and not view.rule.enabled:
+    late = sorted(on.host for on in view.hosts if not on.deployed)
+    stale = any(on.standing is not Standing.CURRENT for on in view.hosts)
+    never = not compiles and all(on.standing is Standing.NONE for on in view.hosts)
+    disabled = isinstance(view.rule, Rule) and not view.rule.enabled
+    if disabled and (never or not (late or stale)):
         return condition(Reason.DISABLED, "The rule is disabled and decides nothing.", status=True)
-    if not compiles and all(on.standing is Standing.NONE for on in view.hosts):
+    if never:
         return condition(
             Reason.RULE_NEVER_COMPILED,
             "No version of it has ever compiled, so none is in force: see condition Accepted.",
             status=False,
         )
-    late = sorted(on.host for on in view.hosts if not on.deployed)
     if late:
         first = next(on for on in view.hosts if on.host == late[0])
-        return condition(
-            Reason.HOST_NOT_READY, f"Not in force on {', '.join(late)}: {first.message}", status=False
-        )
-    stale = any(on.standing is not Standing.CURRENT for on in view.hosts)
+        what = "Not yet disabled" if disabled else "Not in force"
+        return condition(Reason.HOST_NOT_READY, f"{what} on {', '.join(late)}: {first.message}", status=False)
     if stale:
         return condition(
             Reason.LAST_GOOD_IN_FORCE,
