@@ -383,6 +383,8 @@ async def test_what_could_not_be_written_is_not_said_to_be_in_force(
     await lab.settle()
     before, status = _script(lab), lab.status(Kind.HOST, "api")
     assert lab.condition(Kind.HOST, "api", "Programmed")[:2] == ("False", reason)
+    fills = reason == "ConfigTooLarge"  # with a rule that is itself not in force
+    assert lab.condition(Kind.HOST, "api", "Enforced")[0] == ("False" if fills else "True")
     lab.cluster.make(rule("new", match={"paths": ["/new"]}, **here))
     lab.cluster.edit(Kind.RULE, NAMESPACE, "changed", {"spec": {"match": {"paths": ["/changed"]}}})
     lab.cluster.edit(Kind.RULE, NAMESPACE, "off", {"spec": {"enabled": False}})
@@ -397,6 +399,7 @@ async def test_what_could_not_be_written_is_not_said_to_be_in_force(
         assert _rule_condition(lab, "Ready", name)[0] == "False"
     assert "Not yet disabled" in _rule_condition(lab, "Deployed", "off")[2]
     assert _rule_condition(lab, "Deployed")[:2] == ("True", "Deployed"), "as it was, it is in force"
+    assert lab.condition(Kind.HOST, "api", "Enforced")[:2] == ("False", "Pending")
     after = lab.status(Kind.HOST, "api")
     assert [entry["name"] for entry in after["rules"]] == ["admin", "changed", "listed", "off"]
     assert (after["rules"], after["clientCAs"]) == (status["rules"], status["clientCAs"])

@@ -147,10 +147,11 @@ class HostReconciler:
         self._confirm(host, state, tenant, trusts, rollout, programmed)
         held_up = programmed.message if programmed is not None else rollout.message
         publication = tenant.publication
-        rules = state.rules
+        rules, outdated = state.rules, False
         if programmed is not None and state.configuration is not None:
             # What could not be written is not what is in force.
             rules, trusts = state.configuration.rules, state.configuration.trusts
+            outdated = rules.scripts != state.rules.scripts
         return (
             HostView(
                 host=host,
@@ -173,6 +174,7 @@ class HostReconciler:
                 notice=notice_of(tenant.generations, tenant.given, now=context.now())
                 if host.client_cas.managed
                 else None,
+                outdated=outdated,
                 now=context.now(),
             ),
             serving,

@@ -64,6 +64,8 @@ class HostView:
     holds_up: str | None = None
     notes: tuple[str, ...] = ()
     notice: Trouble | None = None
+    #: Whether rules have changed since the configuration was written, and could not be taken up.
+    outdated: bool = False
 
 
 def status_of(view: HostView) -> dict[str, Any]:
@@ -223,5 +225,8 @@ def _enforced(view: HostView, condition: MakeCondition) -> Condition:
         message = f"Rules are set but not in force on every proxy: {view.rollout.message}"
         reason = view.rollout.reason or Reason.PENDING
         return condition(kind, reason, message, status=False)
+    if view.outdated:
+        message = "Rules have changed, and that could not be written: see condition Programmed."
+        return condition(kind, Reason.PENDING, message, status=False)
     count = len(_enabled(view.rules))
     return condition(kind, Reason.ENFORCED, f"Rules in force: {count}.", status=True)
