@@ -103,7 +103,7 @@ class Api:
         pair.write_bytes(b64decode(user["client-certificate-data"]) + b64decode(user["client-key-data"]))
         context.load_cert_chain(pair)
         pair.unlink()
-        self.http = httpx.Client(base_url=cluster["server"], verify=context, timeout=15)
+        self.http = httpx.Client(base_url=cluster["server"], verify=context, timeout=60)
 
     def get(self, path: str, **query: str) -> Body:
         """Return an object or a list; fail when there is none."""
