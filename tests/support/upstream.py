@@ -65,6 +65,10 @@ class Inbox:
             self._requests.clear()
 
 
+#: Here the HTTP/1.1 application knows nothing of WebSockets, as most do, and answers as ever.
+NO_SOCKET = "/no-socket"
+
+
 class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
@@ -106,7 +110,7 @@ class _Http1(socketserver.StreamRequestHandler):
         body, trailers = self._body(lookup)
         request = Received(method, target, lookup.get("host", ""), headers, trailers, body)
         self.server.inbox.put(request)
-        if lookup.get("upgrade", "").lower() == "websocket":
+        if lookup.get("upgrade", "").lower() == "websocket" and target != NO_SOCKET:
             self._echo_bytes()
             return False
         answer = request.to_json()

@@ -15,6 +15,7 @@ import pytest
 from tests.support.certs import leaf
 from tests.support.envoy import eventually
 from tests.support.lab import HOST, NO_GOOD_CERTIFICATE, OTHER_HOST, Lab
+from tests.support.upstream import NO_SOCKET
 
 from mtls_operator.api.names import REVOCATION_KEY, RULES_KEY
 from mtls_operator.envoy import RuleScript
@@ -262,6 +263,34 @@ def test_an_answer_that_is_no_upgrade_opens_no_tunnel(lab: Lab) -> None:
         second = client.read().status
     assert (first, second) in {(200, 403), (403, 0), (403, 403)}
     assert "/admin" not in [request.target for request in lab.upstream.inbox.all()]
+
+
+@pytest.mark.parametrize(
+    ("method", "framing"),
+    [
+        (b"GET", b"\r\n"),
+        (b"GET", b"Content-Length: 0\r\n\r\n"),
+        (b"POST", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (b"POST", b"Transfer-Encoding: chunked\r\n\r\n2e\r\n"),
+    ],
+)
+@pytest.mark.parametrize("later", [True, False])
+def test_an_application_without_websockets_receives_nothing_behind_the_request_for_one(
+    lab: Lab, method: bytes, framing: bytes, *, later: bool
+) -> None:
+    """The proxy takes what follows for the tunnel's; to the application it would be a request that nobody judged."""
+    upgrade = b"Host: api.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    head = b"%b %b HTTP/1.1\r\n%b%b" % (method, NO_SOCKET.encode(), upgrade, framing)
+    hidden = b"GET /admin HTTP/1.1\r\nHost: api.example.com\r\n\r\n"
+    with lab.http1() as client:
+        client.socket.sendall(head if later else head + hidden)
+        if later:
+            eventually(lambda: len(lab.upstream.inbox.all()) == 1, "the request has arrived")
+            client.socket.sendall(hidden)
+        # Both connections of the proxy end with the answer, so that nothing of the rest can follow.
+        assert client.read().status == 200
+        assert client.reader.read() == b""
+    assert [request.target for request in lab.upstream.inbox.all()] == [NO_SOCKET]
 
 
 # Connections and revocation

@@ -57,6 +57,42 @@ def test_a_wildcard_stands_for_one_label(lab: Lab) -> None:
         assert client.get("/", "a.wild.example.com").status == 200
 
 
+@pytest.mark.parametrize("protocol", ["http1", "http2"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        *(
+            "x@admin",
+            "x:80@admin",
+            "%61dmin",
+            "admin%00",
+            "admin,x",
+            "admin;x",
+            "admin&x",
+            "(admin)",
+            "admin'",
+        ),
+        *("*", "[::1]", "admin x", "admin/x", "admin?x", "admin#x", "admin\\x"),
+    ],
+)
+def test_a_wildcard_stands_for_no_text_that_an_application_may_read_as_another_label(
+    lab: Lab, protocol: str, label: str
+) -> None:
+    name = f"{label}.wild.example.com"
+    with getattr(lab, protocol)("good", name) as client:
+        # Some of them the proxy itself does not take for an authority.
+        assert client.get("/", name).status in {0, 400, 421}
+    assert lab.upstream.inbox.all() == []
+
+
+@pytest.mark.parametrize("label", ["a", "0", "x-1", "x_1", "XN--BCHER-KVA"])
+def test_a_wildcard_stands_for_every_label_of_a_name(lab: Lab, label: str) -> None:
+    name = f"{label}.wild.example.com"
+    with lab.http1("good", name) as client:
+        assert client.get("/", name).status == 200
+    assert lab.upstream.inbox.all()[0].authority == name.lower()
+
+
 @pytest.mark.parametrize("second", [HOST, OTHER_HOST, "evil.example.com"])
 def test_two_host_headers_are_refused(lab: Lab, second: str) -> None:
     with lab.http1("good") as client:

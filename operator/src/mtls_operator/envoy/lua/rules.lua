@@ -24,9 +24,11 @@ local function refuse(request, action, status, message)
   request.handle:respond(answer(request.headers, status, message))
 end
 
--- An exact name, or a wildcard that stands for exactly one label (RFC 6125, 6.4.3).
+-- An exact name, or a wildcard that stands for exactly one label (RFC 6125, 6.4.3). An authority can hold more than
+-- letters, digits, "-" and "_", and a client chooses its server name: "x@admin.example.com" and "%61dmin.example.com"
+-- are "admin.example.com" for some applications, and another host for rules.
 local function is_ours(host)
-  return config.exact[host] or config.wildcard[host:match("^[^.]+%.(.+)$") or ""] or false
+  return config.exact[host] or config.wildcard[host:match("^[%w_-]+%.(.+)$") or ""] or false
 end
 
 -- The server name that the client asked for, and its certificate: whether it presented one, the issuer in the verified
