@@ -255,11 +255,16 @@ def test_what_a_rule_reads_and_nobody_said_is_told(tmp_path: Path) -> None:
     assert explained(tmp_path, bodies, "--client-ip", "10.0.0.2").document["notes"] == []
 
 
-def test_a_header_that_does_not_arrive_is_told(tmp_path: Path) -> None:
-    ended = explained(tmp_path, [builders.rule("a", expression="false")], "-H", "X-Forwarded-Client-Cert: x")
-    assert ended.document["notes"] == [
-        "the header x-forwarded-client-cert does not arrive: the proxy drops it"
-    ]
+@pytest.mark.parametrize(
+    "line",
+    ["X-Forwarded-Client-Cert: x", "Referer: https://a/#b", "Connection: x", "X-Envoy-Original-Path: /"],
+)
+def test_a_header_that_does_not_arrive_is_told(tmp_path: Path, line: str) -> None:
+    name = line.partition(":")[0].lower()
+    bodies = [builders.rule("a", expression=f'has_key(http.request.headers, "{name}")')]
+    ended = explained(tmp_path, bodies, "-H", line)
+    assert ended.document["notes"] == [f"the header {name} does not arrive: the proxy drops it"]
+    assert decision(ended)["rule"] is None
 
 
 @pytest.mark.parametrize(
