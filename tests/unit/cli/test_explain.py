@@ -255,6 +255,12 @@ def test_what_a_rule_reads_and_nobody_said_is_told(tmp_path: Path) -> None:
     assert explained(tmp_path, bodies, "--client-ip", "10.0.0.2").document["notes"] == []
 
 
+def test_a_method_in_lower_case_is_refused_before_any_rule(tmp_path: Path) -> None:
+    bodies = [builders.rule("a", expression='http.request.method eq "DELETE"')]
+    found = decision(explained(tmp_path, bodies, "--method", "delete"))
+    assert (found["outcome"], found["status"], found["rule"]) == ("refused", 400, None)
+
+
 @pytest.mark.parametrize(
     "line",
     ["X-Forwarded-Client-Cert: x", "Referer: https://a/#b", "Connection: x", "X-Envoy-Original-Path: /"],
