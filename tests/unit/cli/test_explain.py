@@ -215,6 +215,11 @@ def test_objects_without_a_namespace_are_those_of_the_flag(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("flags", "expression"),
     [
+        (["-H", "Cookie: a=1", "-H", "X-A: b"], 'http.request.headers.values[2] eq "a=1"'),
+        (
+            ["-H", "Cookie: a=1", "-H", "X-A: b", "--http-version", "1.1"],
+            'http.request.headers.values[1] eq "a=1"',
+        ),
         (["--method", "POST"], 'http.request.method eq "POST"'),
         (["--path", "/a?b=c&d"], 'http.request.uri.path eq "/a" and http.request.uri.args["b"][0] eq "c"'),
         (["--url", "https://api.example.com/a?b#c"], 'http.request.uri.query eq "b"'),

@@ -169,6 +169,9 @@ def _headers(lines: Sequence[str], host: str, version: str) -> tuple[dict[str, l
     if not all(map(referer_arrives, headers.get("referer", []))):
         del headers["referer"]
         dropped.append("referer")
+    if version == "2" and "cookie" in headers:
+        # Put together again when all lines have been read.
+        headers["cookie"] = headers.pop("cookie")
     return headers, tuple(dict.fromkeys(dropped))
 
 
