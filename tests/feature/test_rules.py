@@ -165,6 +165,27 @@ async def test_a_rule_that_moves_to_another_host_leaves_the_first(lab: Lab) -> N
     assert '"/admin"' in _script(lab, "web")
 
 
+async def test_a_rule_that_moves_with_a_mistake_in_it_stays_where_it_was_until_it_is_mended(lab: Lab) -> None:
+    lab.cluster.make(host("web"))
+    await _in_force(lab, rule(expression='http.host eq "/admin"', hostRefs=[{"name": "api"}]))
+    moved = {"expression": "http.host eq", "hostRefs": [{"name": "web"}]}
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "admin", {"spec": moved})
+    await lab.settle()
+    assert '"/admin"' in _script(lab, "api")
+    status, reason, message = _rule_condition(lab, "Accepted")
+    assert (status, reason) == ("False", "InvalidExpression")
+    assert message.endswith("The last good version stays in force.")
+    assert {each["name"]: each["deployed"] for each in lab.status(Kind.RULE, "admin")["hosts"]} == {
+        "api": True,
+        "web": False,
+    }
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "admin", {"spec": {"expression": 'http.host eq "/admin"'}})
+    await lab.settle()
+    assert '"/admin"' not in _script(lab, "api")
+    assert '"/admin"' in _script(lab, "web")
+    assert [each["name"] for each in lab.status(Kind.RULE, "admin")["hosts"]] == ["web"]
+
+
 async def test_a_change_of_one_rule_reaches_a_connected_proxy_and_its_status(lab: Lab) -> None:
     await _in_force(lab, rule())
     proxy = next(iter(lab.proxies.values()))

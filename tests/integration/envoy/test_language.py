@@ -199,6 +199,26 @@ def test_the_proxy_counts_headers_cookies_and_arguments_exactly(lab: Lab, text: 
                 assert status == (418 if evaluate(expression, request) else 200), (lines, path, query)
 
 
+@pytest.mark.parametrize("method", ["delete", "Delete", "DELETe"])
+def test_a_method_in_lower_case_passes_no_rule_about_the_one_in_upper_case(lab: Lab, method: str) -> None:
+    enforce(lab, 'http.request.method eq "DELETE"')
+    lab.upstream.inbox.clear()
+    with lab.http1() as client:
+        assert client.request(method, "/", HOST).status == 400
+    with lab.http2() as client:
+        pseudo = [(":method", method), (":scheme", "https"), (":authority", HOST), (":path", "/")]
+        assert client.send(pseudo).status == 400
+    assert lab.upstream.inbox.all() == []
+
+
+def test_cookies_of_http2_stand_behind_all_other_lines(lab: Lab) -> None:
+    enforce(lab, 'http.request.headers.values[1] eq "b" and http.request.headers.names[2] eq "cookie"')
+    with lab.http2() as client:
+        assert client.get("/", HOST, [("cookie", "a=1"), ("x-a", "b")]).status == 418
+    with lab.http1() as client:
+        assert client.get("/", HOST, [("cookie", "a=1"), ("x-a", "b")]).status == 200
+
+
 def test_lines_that_the_proxy_joins_are_seen_as_the_application_receives_them(lab: Lab) -> None:
     enforce(lab, 'http.user_agent eq "good,bad" and http.request.headers["authorization"][0] eq "x,y"')
     with lab.http1() as client:

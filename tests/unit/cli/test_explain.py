@@ -215,6 +215,11 @@ def test_objects_without_a_namespace_are_those_of_the_flag(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("flags", "expression"),
     [
+        (["-H", "Cookie: a=1", "-H", "X-A: b"], 'http.request.headers.values[2] eq "a=1"'),
+        (
+            ["-H", "Cookie: a=1", "-H", "X-A: b", "--http-version", "1.1"],
+            'http.request.headers.values[1] eq "a=1"',
+        ),
         (["--method", "POST"], 'http.request.method eq "POST"'),
         (["--path", "/a?b=c&d"], 'http.request.uri.path eq "/a" and http.request.uri.args["b"][0] eq "c"'),
         (["--url", "https://api.example.com/a?b#c"], 'http.request.uri.query eq "b"'),
@@ -255,11 +260,22 @@ def test_what_a_rule_reads_and_nobody_said_is_told(tmp_path: Path) -> None:
     assert explained(tmp_path, bodies, "--client-ip", "10.0.0.2").document["notes"] == []
 
 
-def test_a_header_that_does_not_arrive_is_told(tmp_path: Path) -> None:
-    ended = explained(tmp_path, [builders.rule("a", expression="false")], "-H", "X-Forwarded-Client-Cert: x")
-    assert ended.document["notes"] == [
-        "the header x-forwarded-client-cert does not arrive: the proxy drops it"
-    ]
+def test_a_method_in_lower_case_is_refused_before_any_rule(tmp_path: Path) -> None:
+    bodies = [builders.rule("a", expression='http.request.method eq "DELETE"')]
+    found = decision(explained(tmp_path, bodies, "--method", "delete"))
+    assert (found["outcome"], found["status"], found["rule"]) == ("refused", 400, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["X-Forwarded-Client-Cert: x", "Referer: https://a/#b", "Connection: x", "X-Envoy-Original-Path: /"],
+)
+def test_a_header_that_does_not_arrive_is_told(tmp_path: Path, line: str) -> None:
+    name = line.partition(":")[0].lower()
+    bodies = [builders.rule("a", expression=f'has_key(http.request.headers, "{name}")')]
+    ended = explained(tmp_path, bodies, "-H", line)
+    assert ended.document["notes"] == [f"the header {name} does not arrive: the proxy drops it"]
+    assert decision(ended)["rule"] is None
 
 
 @pytest.mark.parametrize(

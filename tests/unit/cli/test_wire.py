@@ -52,6 +52,7 @@ def test_a_plain_request_is_sent_with_its_parts() -> None:
         ("ssl", {"cf.tls_client_auth.cert_verified": True}),
         ("ssl", {"http.request.headers": {"cookie": ["a=1", "b=2"]}}),
         ("ssl", {"http.request.headers": {"x_a": ["1"]}}),
+        ("ssl", {"http.request.headers": {"referer": ["https://a/#b"]}}),
         ("ssl", {"http.request.headers": {"connection": ["close"]}}),
         ("ssl", {"http.request.headers": {"x-a": ["1\r\nx-b: 2"]}}),
         ("ssl", {"http.request.headers": {"x-a": [" 1"]}}),

@@ -129,6 +129,28 @@ def test_without_lists_nothing_is_said_of_any() -> None:
     assert document["rules"]["admin"].keys() == {"uid", "spec"}
 
 
+ELSEWHERE = [{"name": "web"}]
+
+
+def test_a_broken_rule_that_names_other_hosts_keeps_its_last_good_version_here() -> None:
+    good = compiled([made(expression="ssl")], {})
+    broken = compiled([made(expression="ssl and", hostRefs=ELSEWHERE)], {}, good.former())
+    assert broken.scripts == good.scripts
+    assert [outcome.standing for outcome in broken.outcomes] == [Standing.LAST_GOOD]
+    again = compiled([made(expression="ssl and", hostRefs=ELSEWHERE)], {}, broken.former())
+    assert again.scripts == good.scripts
+
+
+def test_a_rule_that_names_other_hosts_and_compiles_leaves_this_one() -> None:
+    good = compiled([made(expression="ssl")], {})
+    for objects in (
+        [made(expression="ssl", hostRefs=ELSEWHERE)],
+        [made(uid="2", expression="(", hostRefs=ELSEWHERE)],
+    ):
+        moved = compiled(objects, {}, good.former())
+        assert (moved.scripts, moved.outcomes, moved.never_compiled) == ((), (), ())
+
+
 def test_the_last_good_version_of_another_object_is_not_taken() -> None:
     before = compiled([made()], office("10.0.0.1"))
     assert compiled([made(uid="uid-2")], {}, before.former()).scripts == ()

@@ -80,6 +80,7 @@ def codes(expression: Expression) -> list[str]:
         ('http.host eq "API.example.com"', "never_equal"),
         ('http.host in {"a:443"}', "never_equal"),
         ('http.host eq "a.example.com."', "never_equal"),
+        ('http.host contains "A:"', "never_equal"),
         ('http.request.method eq "get"', "never_equal"),
         ('http.request.uri.path eq "admin"', "never_equal"),
         ('http.request.uri.path in {"/a" "/b?c"}', "never_equal"),
@@ -119,7 +120,7 @@ def test_a_pin_that_blocks_nobody_is_a_warning(pin: str) -> None:
         'http.host wildcard "*.example.com" and http.request.uri.path in {"/admin" "/a.b/%C3%A9"}',
         'cf.tls_client_auth.cert_fingerprint_sha256 in {"0123456789abcdef"}',
         'http.request.headers["x-role"][0] eq "A"',
-        'http.host contains "A:"',
+        'http.host contains "a:"',
         'cf.tls_client_auth.cert_revoked or cf.tls_client_auth.cert_subject_dn eq "CN=a"',
     ],
 )

@@ -78,6 +78,8 @@ def test_a_list_of_integers_holds_ranges() -> None:
         (Kind.IP, "10.0.0.1 10.0.0.2", "line 1: one item stands in a line"),
         (Kind.IP, "10.0.0.9..10.0.0.1", "line 1: the range is empty"),
         (Kind.IP, "#\n::ffff:10.0.0.1", "line 2: such a client is seen as 10.0.0.1"),
+        (Kind.IP, "::ffff:10.0.0.0/104", "line 1: such a client is seen as 10.0.0.0"),
+        (Kind.IP, "::ffff:10.0.0.1..::ffff:10.0.0.9", "line 1: such a client is seen as 10.0.0.1"),
         (Kind.IP, "a.example", "line 1: this is not an IP address"),
         (Kind.INT, "443\n0443", "line 2: a leading zero means octal"),
         (Kind.INT, "80-90", "line 1: this is not a range"),
@@ -259,3 +261,8 @@ def test_a_list_over_each_element_and_over_missing_ones(machine: Machine) -> Non
         expression = parse(text, lists=SHAPES)
         request = {"http.request.headers": {"x": values, "user-agent": ["B"]}}
         assert machine.run(to_lua(expression), request, lists) is evaluate(expression, request, lists=lists)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_item() -> None:
+    assert read_list(Kind.BYTES, "\ufeffa\nb") == read_list(Kind.BYTES, "a\nb")
+    assert read_list(Kind.IP, "\ufeff10.0.0.1").holds(ip_address("10.0.0.1"))

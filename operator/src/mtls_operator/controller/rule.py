@@ -69,8 +69,6 @@ class RuleReconciler:
     def _on_hosts(self, rule: Rule | BrokenRule) -> list[OnHost]:
         found = []
         for host in self.context.world.hosts.of(rule.meta.namespace):
-            if rule.host_names and host not in rule.host_names:
-                continue
             state = self.hosts.states.get((rule.meta.namespace, host))
             outcomes = state.rules.outcomes if state is not None and state.rules is not None else ()
             outcome = next((seen for seen in outcomes if seen.name == rule.meta.name), None)
@@ -80,6 +78,9 @@ class RuleReconciler:
                 and outcome.generation == rule.meta.generation
             )
             standing = outcome.standing if outcome is not None else Standing.NONE
+            left_behind = same and standing is Standing.LAST_GOOD
+            if rule.host_names and host not in rule.host_names and not left_behind:
+                continue
             deployed = (
                 state is not None
                 and same

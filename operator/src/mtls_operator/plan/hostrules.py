@@ -228,14 +228,20 @@ def rules_for(
     last_good: Mapping[str, FormerRule],
     lists: Lists,
 ) -> HostRules:
-    """Compile the rules that apply to a host, with the named lists of its namespace."""
+    """Compile the rules that apply to a host, with the named lists of its namespace.
+
+    A rule that does not compile keeps its last good version also where its new one would no longer apply.
+    """
     in_force: list[_InForce] = []
     outcomes: list[Outcome] = []
     never_compiled: list[str] = []
     for item in objects:
-        if item.host_names and host not in item.host_names:
+        elsewhere = bool(item.host_names) and host not in item.host_names
+        if elsewhere and item.meta.name not in last_good:
             continue
         version, outcome = _in_force(item, last_good, lists)
+        if elsewhere and outcome.standing is not Standing.LAST_GOOD:
+            continue
         outcomes.append(outcome)
         if version is not None:
             in_force.append(version)

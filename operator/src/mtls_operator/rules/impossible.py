@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from mtls_operator.rules.schema import CERTIFICATE_PREFIX
 
@@ -21,6 +21,12 @@ def impossible(field: str, value: bytes) -> str | None:
     return None if reason is None else reason(value)
 
 
+def impossible_part(field: str, part: bytes) -> str | None:
+    """Return why no value of a field has these bytes anywhere, None if one can or where nothing is known of it."""
+    reason = _PART_REASONS.get(field)
+    return None if reason is None else reason(part)
+
+
 def impossible_path(path: bytes) -> str | None:
     """Return why no request has this normalised path, None if one can."""
     return next((reason for never, reason in _PATH_REASONS if never(path)), None)
@@ -33,6 +39,14 @@ def impossible_host(host: bytes) -> str | None:
     if b":" in host and not host.startswith(b"["):
         return "the host has no port"
     return "the host has no dot at its end" if host.endswith(b".") else None
+
+
+def _host_part(part: bytes) -> str | None:
+    return "the host is in lower case" if UPPER.search(part) else None
+
+
+def _path_part(part: bytes) -> str | None:
+    return next((reason for never, reason in _PATH_PART_REASONS if never(part)), None)
 
 
 def _lower_hex(text: bytes) -> str | None:
@@ -53,14 +67,11 @@ def _method(text: bytes) -> str | None:
     return "methods are in upper case" if LOWER.search(text) else None
 
 
-_PATH_REASONS: Final[tuple[tuple[Callable[[bytes], bool], str], ...]] = (
-    (lambda path: not path.startswith(b"/"), "a path begins with a slash"),
+_Reasons: TypeAlias = tuple[tuple[Callable[[bytes], bool], str], ...]
+#: What no path has anywhere.
+_PATH_PART_REASONS: Final[_Reasons] = (
     (lambda path: b"?" in path or b"#" in path, "a path ends before the query"),
     (lambda path: b"//" in path, "repeated slashes are merged before rules see the path"),
-    (
-        lambda path: not {b".", b".."}.isdisjoint(path.split(b"/")),
-        "dot segments are removed before rules see the path",
-    ),
     (
         lambda path: any(not ord(" ") < byte < _DELETE for byte in path),
         "blanks and characters outside ASCII arrive percent-encoded",
@@ -75,10 +86,15 @@ _PATH_REASONS: Final[tuple[tuple[Callable[[bytes], bool], str], ...]] = (
         "escapes of plain characters and slashes are decoded before rules see the path",
     ),
 )
-_REASONS: Final[dict[str, Callable[[bytes], str | None]]] = {
-    "http.host": impossible_host,
-    "http.request.method": _method,
-    "http.request.uri.path": impossible_path,
+_PATH_REASONS: Final[_Reasons] = (
+    (lambda path: not path.startswith(b"/"), "a path begins with a slash"),
+    *_PATH_PART_REASONS,
+    (
+        lambda path: not {b".", b".."}.isdisjoint(path.split(b"/")),
+        "dot segments are removed before rules see the path",
+    ),
+)
+_HEX: Final[dict[str, Callable[[bytes], str | None]]] = {
     **{
         CERTIFICATE_PREFIX + name: _lower_hex for name in ("cert_fingerprint_sha1", "cert_fingerprint_sha256")
     },
@@ -86,4 +102,16 @@ _REASONS: Final[dict[str, Callable[[bytes], str | None]]] = {
         CERTIFICATE_PREFIX + name: _upper_hex
         for name in ("cert_issuer_serial", "cert_issuer_ski", "cert_serial", "cert_ski")
     },
+}
+_PART_REASONS: Final[dict[str, Callable[[bytes], str | None]]] = {
+    "http.host": _host_part,
+    "http.request.method": _method,
+    "http.request.uri.path": _path_part,
+    **_HEX,
+}
+_REASONS: Final[dict[str, Callable[[bytes], str | None]]] = {
+    "http.host": impossible_host,
+    "http.request.method": _method,
+    "http.request.uri.path": impossible_path,
+    **_HEX,
 }

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mtls_operator.rules.diagnostics import Lint, Span
-from mtls_operator.rules.impossible import LOWER, UPPER, impossible
+from mtls_operator.rules.impossible import LOWER, UPPER, impossible, impossible_part
 from mtls_operator.rules.printer import quote
 from mtls_operator.rules.schema import CERTIFICATE_PREFIX, NAMES_PREFIX
 from mtls_operator.rules.tree import (
@@ -83,6 +83,7 @@ def lint(root: AnyNode, notes: Iterable[Lint] = ()) -> tuple[Lint, ...]:
             found.extend(_header_key(node))
         elif isinstance(node, Call):
             found.extend(_header_name(node))
+            found.extend(_affix(node))
         elif isinstance(node, Logical):
             found.extend(_pin(node) if node.connective is Connective.AND else ())
             found.extend(_unequal_arrays(node))
@@ -221,6 +222,9 @@ def _comparison(node: Comparison) -> Iterator[Lint]:
     if node.value.type == BYTES and node.operator in _EXACT:
         for member in _members(node):
             yield from _exact(node, member)
+    folded = node.operator is Operator.WILDCARD
+    for part in _parts(node):
+        yield from _part(node.value, part, node.operand.span, folded=folded)
 
 
 def _members(node: Comparison) -> tuple[bytes, ...]:
@@ -238,14 +242,50 @@ def _exact(node: Comparison, member: bytes) -> Iterator[Lint]:
     if b"*" in member:
         message = f"'*' in {shown} is an ordinary character here; patterns need the operator wildcard"
         yield Lint("star_in_equality", message, span)
-    if isinstance(value, Call):
-        letters = {"lower": UPPER, "upper": LOWER}.get(value.function)
-        if letters is not None and letters.search(member):
-            yield Lint("never_equal", f"{value.function}(…) is never {shown}", span)
+    if (changed := _changed_case(value, member)) is not None:
+        yield Lint("never_equal", f"{changed}(…) is never {shown}", span)
     if _lowered_names(value) and UPPER.search(member):
         yield Lint("header_key_case", f"header names are in lower case here, never {shown}", span)
     if isinstance(value, Field) and (reason := impossible(value.name, member)) is not None:
         yield Lint("never_equal", f"{value.name} is never {shown}: {reason}", span)
+
+
+def _parts(node: Comparison) -> tuple[bytes, ...]:
+    """Return what a value must have somewhere for a comparison to hold."""
+    if isinstance(node.operand, Pattern):
+        return node.operand.pieces
+    return _members(node) if node.operator is Operator.CONTAINS else ()
+
+
+def _affix(node: Call) -> Iterator[Lint]:
+    if node.function not in {"starts_with", "ends_with"}:
+        return
+    value, affix = node.arguments
+    if isinstance(affix, Literal) and isinstance(affix.value, bytes):
+        yield from _part(value, affix.value, affix.span)
+
+
+def _part(value: AnyNode, part: bytes, span: Span, *, folded: bool = False) -> Iterator[Lint]:
+    """Warn of what a value never has in it; where case is ``folded``, of what it has in neither case."""
+    forms = (part.lower(), part.upper()) if folded else (part,)
+    shown = _shortened(quote(part))
+    if all(_changed_case(value, form) for form in forms):
+        yield Lint("never_equal", f"{_changed_case(value, forms[0])}(…) never has {shown} in it", span)
+    if _lowered_names(value) and all(UPPER.search(form) for form in forms):
+        yield Lint("header_key_case", f"header names are in lower case here, without {shown}", span)
+    reasons = [impossible_part(value.name, form) for form in forms] if isinstance(value, Field) else [None]
+    if isinstance(value, Field) and None not in reasons:
+        yield Lint("never_equal", f"{value.name} never has {shown} in it: {reasons[0]}", span)
+
+
+def _changed_case(value: AnyNode, text: bytes) -> str | None:
+    """Return the name of the function that leaves a value without letters of the case that a text has."""
+    while isinstance(value, Index):
+        value = value.value
+    letters = {"lower": UPPER, "upper": LOWER}.get(value.function) if isinstance(value, Call) else None
+    return (
+        value.function if letters is not None and isinstance(value, Call) and letters.search(text) else None
+    )
 
 
 def _lowered_names(value: AnyNode) -> bool:

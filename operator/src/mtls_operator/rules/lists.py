@@ -29,6 +29,8 @@ MAX_BYTES: Final = 512 * 1024
 _COMMENT: Final = "#"
 _QUOTE: Final = '"'
 _BLANKS: Final = " \t\r"
+#: What some editors put in front of a file; it would become a part of the first string.
+_BYTE_ORDER_MARK: Final = "\ufeff"
 _EXCERPT: Final = 60
 _DIGEST: Final = 32
 
@@ -87,7 +89,7 @@ def read_list(kind: Kind, text: str) -> NamedList:
     """
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise ListError(f"longer than {MAX_BYTES} bytes")
-    return _READERS[kind](text)
+    return _READERS[kind](text.removeprefix(_BYTE_ORDER_MARK))
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -144,8 +146,9 @@ def _integers(text: str) -> NamedList:
 def _addresses(text: str) -> NamedList:
     pairs = []
     for number, (low, high) in _each(text, ip_range):
-        if isinstance(low, IPv6Address) and low.ipv4_mapped is not None and low == high:
-            raise ListError(f"line {number}: such a client is seen as {low.ipv4_mapped}: write it like that")
+        ends = [end.ipv4_mapped for end in (low, high) if isinstance(end, IPv6Address)]
+        if ends and None not in ends:
+            raise ListError(f"line {number}: such a client is seen as {ends[0]}: write it like that")
         pairs.append((low, high))
     four, six = (
         merged((int(low), int(high)) for low, high in pairs if low.version == version) for version in (4, 6)

@@ -50,7 +50,8 @@ _ANCHORS: Final = {
 _PUNCTUATION: Final = frozenset("!\"#$%&'()*+,-./:;=?@[\\]^_`{|}~")
 _REPEATS: Final[dict[str, tuple[int, int | None]]] = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 _FLAGS: Final = frozenset("ims")
-_COUNTED: Final = re.compile(r"\{(\d{1,9})(,(\d{0,9}))?\}")
+_COUNTED: Final = re.compile(r"\{([0-9]{1,9})(,([0-9]{0,9}))?\}")
+_SET_OPERATION: Final = "set operations in a character class are not supported; escape these characters"
 _NAMED_GROUP: Final = re.compile(r"\?P?<([A-Za-z_][A-Za-z0-9_]*)>")
 _FLAG_GROUP: Final = re.compile(r"\?([a-zA-Z]*)(?:-([a-zA-Z]+))?([:)])")
 
@@ -140,6 +141,8 @@ def _flags(reader: _Reader, match: re.Match[str], flags: frozenset[str]) -> froz
     on, off = match[1], match[2] or ""
     if not _FLAGS.issuperset(on + off):
         raise reader.error("only the flags i, m and s are supported")
+    if len(set(on + off)) < len(on + off):
+        raise reader.error("a flag stands there twice")
     if match[3] == ")" and not on + off:
         raise reader.error("flags are missing")
     return (flags | frozenset(on)) - frozenset(off)
@@ -282,10 +285,17 @@ def _class(reader: _Reader, flags: frozenset[str]) -> frozenset[int]:
 
 
 def _class_item(reader: _Reader, *, first: bool) -> frozenset[int]:
+    bracket = first and reader.char == "]"
     start = _class_member(reader, first=first)
+    if reader.pattern[reader.position : reader.position + 2] == "--":
+        # Rust reads a difference of sets, RE2 a range that ends in a hyphen.
+        raise reader.error(_SET_OPERATION)
     dash = reader.char == "-" and reader.pattern[reader.position + 1 : reader.position + 2] not in {"]", ""}
     if not dash:
         return start
+    if bracket:
+        # Rust reads three characters, RE2 a range.
+        raise reader.error("write \\] for a bracket that begins a range")
     reader.take()
     end = _class_member(reader, first=True)
     if len(start) != 1 or len(end) != 1:
@@ -303,7 +313,7 @@ def _class_member(reader: _Reader, *, first: bool) -> frozenset[int]:
     if char == "[":
         raise reader.error("write \\[ for a bracket inside a character class")
     if reader.pattern[reader.position : reader.position + 2] in {"&&", "--", "~~"}:
-        raise reader.error("set operations in a character class are not supported; escape these characters")
+        raise reader.error(_SET_OPERATION)
     if char == "-" and not first and reader.pattern[reader.position + 1 : reader.position + 2] != "]":
         raise reader.error("write \\- for a hyphen inside a character class")
     if not char:

@@ -98,6 +98,8 @@ def _before_rules(described: Described, hostnames: Sequence[str] | None) -> Deci
     if path.redirect is not None:
         why = "an escaped slash or backslash: the client is sent to the path that it may mean"
         return Decision(Outcome.REDIRECTED, 307, why, location=path.redirect)
+    if described.method != described.method.upper():
+        return Decision(Outcome.REFUSED, 400, "the method is malformed: methods are in upper case")
     if path.path == names.READY_PATH:
         return Decision(Outcome.ANSWERED, 200, "this is the path of the readiness probe")
     if described.sni != described.host:

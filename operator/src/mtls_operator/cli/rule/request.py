@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from mtls_operator.api import names
 from mtls_operator.cli.errors import Unanswered
 from mtls_operator.cli.rule.path import Path, Paths
+from mtls_operator.cli.rule.referer import referer_arrives
 from mtls_operator.envoy import REMOVED_HEADERS
 from mtls_operator.rules import RequestError
 from mtls_operator.rules.request import check_request
@@ -43,7 +44,12 @@ _JOINED: Final = frozenset(
 )
 #: What a client sends under these names does not arrive.
 _DROPPED: Final = re.compile(
-    rf"{REMOVED_HEADERS}|x-envoy-(external-address|internal)|x-forwarded-proto|x-request-id|.*_.*"
+    rf"{REMOVED_HEADERS}|x-forwarded-proto|x-request-id|.*_.*"
+    "|connection|keep-alive|proxy-connection|transfer-encoding|upgrade"
+    # What Envoy takes for its own, and from no client.
+    "|x-envoy-(decorator-operation|downstream-service-(cluster|node)|expected-rq-timeout-ms|external-address"
+    "|force-trace|hedge-on-per-try-timeout|internal|ip-tags|max-retries|original-(host|path)|retriable-header-names"
+    "|retriable-status-codes|retry-(grpc-)?on|upstream-(alt-stat-name|rq-(per-try-)?timeout-ms|rq-timeout-alt-response))"
 )
 _STATES: Final = frozenset(
     CERTIFICATE_PREFIX + f"cert_{name}" for name in ("presented", "verified", "revoked")
@@ -160,6 +166,12 @@ def _headers(lines: Sequence[str], host: str, version: str) -> tuple[dict[str, l
         values = headers.setdefault(name, [])
         joint = "," if name in _JOINED else "; " if name == "cookie" and version == "2" else None
         values[:] = [joint.join([*values, value])] if joint else [*values, value]
+    if not all(map(referer_arrives, headers.get("referer", []))):
+        del headers["referer"]
+        dropped.append("referer")
+    if version == "2" and "cookie" in headers:
+        # Put together again when all lines have been read.
+        headers["cookie"] = headers.pop("cookie")
     return headers, tuple(dict.fromkeys(dropped))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mtls_operator.cli.rule.path import Paths
+from mtls_operator.cli.rule.referer import referer_arrives
 from mtls_operator.envoy import REMOVED_HEADERS
 from mtls_operator.rules import Expression, RequestError, evaluate
 from mtls_operator.rules.schema import CERTIFICATE_PREFIX
@@ -152,6 +153,7 @@ def _lines(headers: object) -> tuple[tuple[str, str], ...] | None:
             or not _NAME.fullmatch(name)
             or _OTHER_NAMES.fullmatch(name)
             or (name in _SINGLE and len(values) > 1)
+            or (name == "referer" and not all(map(referer_arrives, values)))
         ):
             return None
         lines += [(name, value) for value in values]

@@ -114,6 +114,11 @@ return function(handle)
     revoked = false,
     unknown = false,
   }
+  -- Methods are in upper case, and rules compare bytes: over HTTP/2 Envoy lets others pass, which some applications read
+  -- as those in upper case.
+  if (headers:get(":method") or ""):find("%l") then
+    refuse(request, "malformed", "400", "malformed method")
+  end
   -- CONNECT has no path.
   local target = headers:get(":path") or ""
   local mark = target:find("?", 1, true)
