@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from mtls_operator.api import names
@@ -82,12 +82,13 @@ class HostReconciler:
         if tenant.publication is None and tenant.obstacle is None:
             self.context.queue.add(keys.authority(namespace))
         state = self._state(host)
+        followed = frozenset(state.followed())
         view, serving = await self._bring_up(host, tenant, state)
         state.joining = self._is_joining(host, view.rollout)
         if state.joining:
             return POLL_SECONDS
         await report(self.context, view)
-        self._tell_rules(namespace, state)
+        self._tell_rules(namespace, state, followed)
         again = RECHECK_SECONDS if view.rollout.reason is None else POLL_SECONDS
         if view.rollout.reason in (Reason.NO_PODS, Reason.PODS_WITHOUT_PROXY):
             again = RECHECK_SECONDS
@@ -144,14 +145,17 @@ class HostReconciler:
         proxies = await self._proxies.of(host, state)
         rollout, state.rules_deployed = rollout_of(state, tenant, proxies)
         state.rollout = rollout
+        if state.rules_deployed or rollout.reason is Reason.NO_PODS:
+            state.leaving = {}
         self._confirm(host, state, tenant, trusts, rollout, programmed)
         held_up = programmed.message if programmed is not None else rollout.message
         publication = tenant.publication
         rules, outdated = state.rules, False
         if programmed is not None and state.configuration is not None:
             # What could not be written is not what is in force.
-            rules, trusts = state.configuration.rules, state.configuration.trusts
-            outdated = rules.scripts != state.rules.scripts
+            written, trusts = state.configuration.rules, state.configuration.trusts
+            outdated = written.scripts != state.rules.scripts
+            rules = replace(written, never_compiled=state.rules.never_compiled)
         return (
             HostView(
                 host=host,
@@ -288,10 +292,11 @@ class HostReconciler:
         for rule in self.context.world.rules.of(namespace):
             self.context.queue.add(keys.rule(namespace, rule))
 
-    def _tell_rules(self, namespace: str, state: HostState) -> None:
+    def _tell_rules(self, namespace: str, state: HostState, followed: frozenset[str]) -> None:
+        """Look again at the rules of a host, and at those that its proxies followed before."""
         assert state.rules is not None  # noqa: S101 - for the type checker; set by the run before
-        for outcome in state.rules.outcomes:
-            self.context.queue.add(keys.rule(namespace, outcome.name))
+        for name in followed.union(outcome.name for outcome in state.rules.outcomes):
+            self.context.queue.add(keys.rule(namespace, name))
 
 
 _COMING_BACK = (Reason.PROXY_DISCONNECTED, Reason.PROXY_PENDING, Reason.PENDING)
