@@ -100,6 +100,11 @@ def rules_in_force(wanted: Wanted, proxies: Iterable[Proxy]) -> bool:
     return bool(counted) and all(_runs(proxy.rules, wanted.rules) for proxy in counted)
 
 
+def accepting(proxies: Iterable[Proxy]) -> list[Pod]:
+    """Return the pods that may still accept requests, whatever they have acknowledged."""
+    return [proxy.pod for proxy in proxies if proxy.accepting]
+
+
 def lagging(proxies: Iterable[Proxy], revocation: str) -> list[Pod]:
     """Return the pods whose proxies have not acknowledged a revocation list."""
     return [proxy.pod for proxy in proxies if proxy.accepting and not _runs(proxy.revocation, revocation)]
