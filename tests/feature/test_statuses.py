@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.feature.harness import Lab, Proxy
 from tests.support.builders import NAMESPACE, certificate, host, pod, rule
 from tests.support.fake_cluster import Fault
 
 from mtls_operator.api import names
-from mtls_operator.cluster import Kind, UnavailableError
+from mtls_operator.cluster import ClusterError, Kind, RejectedError, UnavailableError
 
 BROKEN = 'http.host eq "a" and and ssl'
 
@@ -151,3 +152,28 @@ async def test_of_a_host_that_cannot_be_read_no_more_is_said_than_is_known(lab: 
     deployed = lab.condition(Kind.RULE, "admin", "Deployed")
     assert deployed[:2] == ("False", "HostNotReady")
     assert "MTLSHost api cannot be read" in deployed[2]
+
+
+@pytest.mark.parametrize(
+    "error", [RejectedError("denied", status=403), UnavailableError("down", status=500)], ids=["403", "500"]
+)
+async def test_a_host_whose_objects_the_api_server_does_not_take_is_not_ready(
+    lab: Lab, error: ClusterError
+) -> None:
+    """A quota or an admission policy may stand in the way for days; proxies come and go meanwhile."""
+    proxy = await _in_force(lab, rule())
+    lab.cluster.faults += [Fault("apply", Kind.CONFIG_MAP, error, name=names.host_config("api"))] * 500
+    lab.cluster.edit(Kind.RULE, NAMESPACE, "admin", {"spec": {"match": {"paths": ["/changed"]}}})
+    await lab.settle(failures=True)
+    await lab.pass_time_with_failures(seconds=60)
+    assert lab.condition(Kind.HOST, "api", "Programmed")[:2] == ("False", "Pending")
+    assert lab.condition(Kind.HOST, "api", "Ready")[0] == "False"
+    lab.disconnect(proxy)
+    await lab.pass_time_with_failures(seconds=90)
+    assert lab.condition(Kind.HOST, "api", "Deployed")[:2] == ("False", "ProxyDisconnected")
+    assert lab.condition(Kind.RULE, "admin", "Deployed")[0] == "False"
+    lab.cluster.faults.clear()
+    lab.connect(proxy)
+    await lab.pass_time_with_failures(seconds=90)
+    assert lab.condition(Kind.HOST, "api", "Ready")[0] == "True"
+    assert lab.condition(Kind.RULE, "admin", "Ready")[0] == "True"

@@ -11,7 +11,7 @@ from mtls_operator.api import names
 from mtls_operator.api.conditions import condition_status
 from mtls_operator.api.host import Host
 from mtls_operator.api.reason import ConditionType, Reason
-from mtls_operator.cluster import Kind
+from mtls_operator.cluster import ClusterError, Kind, RejectedError
 from mtls_operator.cluster.named import NamedWatches, Target
 from mtls_operator.cluster.proxies import ProxyStatus
 from mtls_operator.controller import keys
@@ -43,6 +43,8 @@ from mtls_operator.rules import RuleError
 POLL_SECONDS = 2.0
 #: After a start proxies take this long to come back; until then a status that was right is left alone (G6).
 REJOIN_SECONDS = 10.0
+#: Writes that fail this often one after the other are reported; one alone is soon forgotten.
+PATIENCE = 3
 
 
 @dataclass(slots=True)
@@ -89,6 +91,8 @@ class HostReconciler:
             return POLL_SECONDS
         await report(self.context, view)
         self._tell_rules(namespace, state, followed)
+        if state.failure is not None:
+            raise state.failure  # the work queue tries again, later each time
         again = RECHECK_SECONDS if view.rollout.reason is None else POLL_SECONDS
         if view.rollout.reason in (Reason.NO_PODS, Reason.PODS_WITHOUT_PROXY):
             again = RECHECK_SECONDS
@@ -135,7 +139,7 @@ class HostReconciler:
         conflict = self._conflict(host)
         programmed = trusted.obstacle
         if not conflict and programmed is None:
-            programmed = await self._objects.write(host, state, trusts, serving)
+            programmed = await self._write(host, state, trusts, serving)
         elif programmed is None:
             programmed = Trouble(
                 Reason.HOSTNAME_CONFLICT,
@@ -183,6 +187,26 @@ class HostReconciler:
             ),
             serving,
         )
+
+    async def _write(
+        self, host: Host, state: HostState, trusts: tuple[Trust, ...], serving: Serving | None
+    ) -> Trouble | None:
+        """Write and push; say so where the API server goes on failing: the status must not stay as it was (G4)."""
+        state.failure = None
+        try:
+            trouble = await self._objects.write(host, state, trusts, serving)
+        except ClusterError as error:
+            state.failures += 1
+            if not isinstance(error, RejectedError) and state.failures < PATIENCE:
+                raise
+            state.failure = error
+            return Trouble(
+                Reason.PENDING,
+                f"The API server does not take the objects of this host (status {error.status}), so that a pod that "
+                "starts now gets what was written before: see the operator's log. It is tried again.",
+            )
+        state.failures = 0
+        return trouble
 
     async def _compile_rules(self, namespace: str) -> None:
         """Compile what is new, one rule at a time: a namespace with many rules must not hold up the others."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mtls_operator.api.meta import Meta
+from mtls_operator.cluster import ClusterError
 from mtls_operator.plan.held import Held
 from mtls_operator.plan.host import Configuration
 from mtls_operator.plan.hostrules import FormerRule, HostRules
@@ -25,6 +26,9 @@ class HostState:
     rules: HostRules | None = None
     #: Why it could not be written.
     programmed: Trouble | None = None
+    #: How often the last writes failed, and how the last one did, once that is reported.
+    failures: int = 0
+    failure: ClusterError | None = None
     rollout: Rollout | None = None
     rules_deployed: bool = False
     joining: bool = False
