@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.feature.harness import Lab, Proxy
 from tests.support.builders import NAMESPACE, certificate, host, pod, rule
+from tests.support.certs import authority
 from tests.support.fake_cluster import Fault
+from tests.support.partner import file_of, pem_of
 
 from mtls_operator.api import names
 from mtls_operator.cluster import ClusterError, Kind, RejectedError, UnavailableError
@@ -154,9 +156,34 @@ async def test_of_a_host_that_cannot_be_read_no_more_is_said_than_is_known(lab: 
     assert "MTLSHost api cannot be read" in deployed[2]
 
 
-@pytest.mark.parametrize(
+FAILURES = pytest.mark.parametrize(
     "error", [RejectedError("denied", status=403), UnavailableError("down", status=500)], ids=["403", "500"]
 )
+
+
+@FAILURES
+async def test_a_host_is_not_ready_while_what_it_refers_to_may_not_be_read(
+    lab: Lab, error: ClusterError
+) -> None:
+    """What is missing is said to be missing; this is neither there nor missing, and proxies come and go meanwhile."""
+    lab.cluster.make(file_of("partner-ca", ca_crt=pem_of(authority("Partner CA", now=lab.now()))))
+    proxy = await _in_force(lab)
+    trusted = {"trusted": [{"configMapRef": {"name": "partner-ca", "key": "ca.crt"}}]}
+    lab.cluster.faults += [Fault("get", Kind.CONFIG_MAP, error, name="partner-ca")] * 500
+    lab.cluster.edit(Kind.HOST, NAMESPACE, "api", {"spec": {"clientCAs": trusted}})
+    await lab.settle(failures=True)
+    lab.disconnect(proxy)
+    await lab.pass_time_with_failures(seconds=60)
+    for kind in ("ResolvedRefs", "Programmed", "Ready"):
+        assert lab.condition(Kind.HOST, "api", kind)[:2] == ("False", "Pending"), kind
+    assert lab.condition(Kind.HOST, "api", "Deployed")[:2] == ("False", "ProxyDisconnected")
+    lab.cluster.faults.clear()
+    lab.connect(proxy)
+    await lab.pass_time_with_failures(seconds=90)
+    assert lab.condition(Kind.HOST, "api", "Ready")[0] == "True"
+
+
+@FAILURES
 async def test_a_host_whose_objects_the_api_server_does_not_take_is_not_ready(
     lab: Lab, error: ClusterError
 ) -> None:

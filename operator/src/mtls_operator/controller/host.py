@@ -43,7 +43,7 @@ from mtls_operator.rules import RuleError
 POLL_SECONDS = 2.0
 #: After a start proxies take this long to come back; until then a status that was right is left alone (G6).
 REJOIN_SECONDS = 10.0
-#: Writes that fail this often one after the other are reported; one alone is soon forgotten.
+#: Requests that fail this often one after the other are reported; one alone is soon forgotten.
 PATIENCE = 3
 
 
@@ -133,8 +133,13 @@ class HostReconciler:
             state.last_good,
             context.world.lists_of(namespace),
         )
-        serving, troubles = await self._certificate(host, tenant)
-        trusted = await self._trusted(host, tenant, state)
+        state.failure = None
+        try:
+            serving, troubles = await self._certificate(host, tenant)
+            trusted = await self._trusted(host, tenant, state)
+        except ClusterError as error:
+            trouble = _unread(_persistent(state, error))
+            serving, troubles, trusted = None, (trouble,), Trusted((), obstacle=trouble)
         trusts = trusted.trusts
         conflict = self._conflict(host)
         programmed = trusted.obstacle
@@ -146,6 +151,8 @@ class HostReconciler:
                 "Nothing is generated for conflicting hostnames; what was written before stays in force.",
             )
         state.programmed = programmed
+        if state.failure is None:
+            state.failures = 0
         proxies = await self._proxies.of(host, state)
         rollout, state.rules_deployed = rollout_of(state, tenant, proxies)
         state.rollout = rollout
@@ -192,21 +199,10 @@ class HostReconciler:
         self, host: Host, state: HostState, trusts: tuple[Trust, ...], serving: Serving | None
     ) -> Trouble | None:
         """Write and push; say so where the API server goes on failing: the status must not stay as it was (G4)."""
-        state.failure = None
         try:
-            trouble = await self._objects.write(host, state, trusts, serving)
+            return await self._objects.write(host, state, trusts, serving)
         except ClusterError as error:
-            state.failures += 1
-            if not isinstance(error, RejectedError) and state.failures < PATIENCE:
-                raise
-            state.failure = error
-            return Trouble(
-                Reason.PENDING,
-                f"The API server does not take the objects of this host (status {error.status}), so that a pod that "
-                "starts now gets what was written before: see the operator's log. It is tried again.",
-            )
-        state.failures = 0
-        return trouble
+            return _unwritten(_persistent(state, error))
 
     async def _compile_rules(self, namespace: str) -> None:
         """Compile what is new, one rule at a time: a namespace with many rules must not hold up the others."""
@@ -324,6 +320,31 @@ class HostReconciler:
 
 
 _COMING_BACK = (Reason.PROXY_DISCONNECTED, Reason.PROXY_PENDING, Reason.PENDING)
+
+
+def _persistent(state: HostState, error: ClusterError) -> ClusterError:
+    """Count a failure and return it where it is to be reported, raise it where the next try may well succeed."""
+    state.failures += 1
+    if not isinstance(error, RejectedError) and state.failures < PATIENCE:
+        raise error
+    state.failure = error
+    return error
+
+
+def _unread(error: ClusterError) -> Trouble:
+    return Trouble(
+        Reason.PENDING,
+        f"The API server does not let the operator read what this host needs (status {error.status}); what was "
+        "written before stays in force: see the operator's log. It is tried again.",
+    )
+
+
+def _unwritten(error: ClusterError) -> Trouble:
+    return Trouble(
+        Reason.PENDING,
+        f"The API server does not take the objects of this host (status {error.status}), so that a pod that "
+        "starts now gets what was written before: see the operator's log. It is tried again.",
+    )
 
 
 def _left_out(host: Host, tenant: Tenant) -> list[Trouble]:

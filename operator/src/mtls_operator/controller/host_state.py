@@ -26,7 +26,7 @@ class HostState:
     rules: HostRules | None = None
     #: Why it could not be written.
     programmed: Trouble | None = None
-    #: How often the last writes failed, and how the last one did, once that is reported.
+    #: How often it failed since it last succeeded, and how the last one did, once that is reported.
     failures: int = 0
     failure: ClusterError | None = None
     rollout: Rollout | None = None
