@@ -147,6 +147,22 @@ async def test_a_namespace_that_trusts_and_is_deleted_holds_nothing_up(lab: Lab)
     assert lab.state("agent", PARTNERS) == "Revoked"
 
 
+async def test_pods_of_a_namespace_that_ends_count_until_they_are_gone(lab: Lab) -> None:
+    """G4: nothing is published there any more, so that they accept what is revoked now."""
+    await trusting(lab)
+    lab.cluster.edit(Kind.POD, NAMESPACE, "api-1", {"metadata": {"finalizers": ["test/hold"]}})
+    lab.cluster.remove_namespace(NAMESPACE)
+    await lab.settle()
+    revoke(lab)
+    await lab.settle()
+    await lab.pass_time(seconds=5)
+    assert lab.state("agent", PARTNERS) == "PendingRevocation"
+    assert f"namespace {NAMESPACE}" in lab.condition(Kind.CERTIFICATE, "agent", "Revoked", PARTNERS)[2]
+    lab.cluster.edit(Kind.POD, NAMESPACE, "api-1", {"metadata": {"finalizers": None}})
+    await lab.settle()
+    assert lab.state("agent", PARTNERS) == "Revoked"
+
+
 async def test_a_host_that_trusts_and_is_deleted_holds_nothing_up(lab: Lab) -> None:
     proxy = await trusting(lab)
     proxy.obedient = False

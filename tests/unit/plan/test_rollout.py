@@ -121,6 +121,7 @@ def test_a_proxy_lags_until_it_is_connected_and_runs_the_list() -> None:
         _proxy("behind", revocation=_stream("v1")),
         _proxy("away", **CUT_OFF),
         _proxy("starting", running=False, rules=None, revocation=None),
-        _proxy("ended", ending=True, **CUT_OFF),
+        _proxy("ending", ending=True, **CUT_OFF),
+        _proxy("ended", running=False, ending=True, **CUT_OFF),
     ]
-    assert [pod.name for pod in lagging(proxies, "v2")] == ["behind", "away"]
+    assert [pod.name for pod in lagging(proxies, "v2")] == ["behind", "away", "ending"]

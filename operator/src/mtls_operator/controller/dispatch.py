@@ -249,6 +249,9 @@ class Dispatch:
         host = (body["metadata"].get("labels") or {}).get(names.HOST_LABEL)
         if host:
             self.context.queue.add(keys.host(namespace, host))
+        if self.context.world.namespace_uid(namespace) is None:
+            # Its last pods are what others wait for that granted it their CA.
+            self.context.queue.add(keys.authority(namespace))
         tenant = self.authorities.known(namespace)
         if tenant is not None and namespace not in self._settling:
             self._settling.add(namespace)

@@ -176,9 +176,10 @@ class Granting:
             self.settled(tenant.namespace, publication.others)
 
     def forget(self, namespace: str) -> None:
-        """Take in that a namespace is gone: nobody waits for its proxies any more, and its CA is no more."""
+        """Take in that a namespace ends: nobody waits for its proxies once they have stopped, and its CA is no more."""
         self._last.pop(namespace, None)
-        self.settled(namespace, {})
+        if not self._accepting(namespace):
+            self.settled(namespace, {})
 
     def settled(self, consumer: str, granters: Mapping[str, Listing]) -> None:
         """Take in that all proxies of a namespace have these lists and no others; wake what waited for that."""
@@ -201,6 +202,8 @@ class Granting:
         said = True
         for consumer in self.consumers(owner.namespace):
             if world.namespace_uid(consumer) is None:
+                # Nothing is published there any more: its pods go on with what they have.
+                late += self._accepting(consumer)
                 continue
             tenant = self.authorities.known(consumer)
             if tenant is None or tenant.publication is None:
@@ -211,6 +214,9 @@ class Granting:
                 said = False
             late += self.context.reports.lagging(world.pods.of(consumer).values(), tenant.publication.version)
         return said, late
+
+    def _accepting(self, consumer: str) -> list[Pod]:
+        return self.context.reports.accepting(self.context.world.pods.of(consumer).values())
 
     def confirmed(self, owner: Tenant) -> dict[str, frozenset[str] | None]:
         """Return which issuers the proxies of other namespaces' hosts have that trust a CA; see `Rotation`."""

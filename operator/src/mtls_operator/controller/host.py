@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from mtls_operator.api import names
 from mtls_operator.api.conditions import condition_status
 from mtls_operator.api.host import Host
 from mtls_operator.api.reason import ConditionType, Reason
-from mtls_operator.cluster import Kind
+from mtls_operator.cluster import ClusterError, Kind, RejectedError
 from mtls_operator.cluster.named import NamedWatches, Target
 from mtls_operator.cluster.proxies import ProxyStatus
 from mtls_operator.controller import keys
@@ -43,6 +43,8 @@ from mtls_operator.rules import RuleError
 POLL_SECONDS = 2.0
 #: After a start proxies take this long to come back; until then a status that was right is left alone (G6).
 REJOIN_SECONDS = 10.0
+#: Requests that fail this often one after the other are reported; one alone is soon forgotten.
+PATIENCE = 3
 
 
 @dataclass(slots=True)
@@ -82,12 +84,15 @@ class HostReconciler:
         if tenant.publication is None and tenant.obstacle is None:
             self.context.queue.add(keys.authority(namespace))
         state = self._state(host)
+        followed = frozenset(state.followed())
         view, serving = await self._bring_up(host, tenant, state)
         state.joining = self._is_joining(host, view.rollout)
         if state.joining:
             return POLL_SECONDS
         await report(self.context, view)
-        self._tell_rules(namespace, state)
+        self._tell_rules(namespace, state, followed)
+        if state.failure is not None:
+            raise state.failure  # the work queue tries again, later each time
         again = RECHECK_SECONDS if view.rollout.reason is None else POLL_SECONDS
         if view.rollout.reason in (Reason.NO_PODS, Reason.PODS_WITHOUT_PROXY):
             again = RECHECK_SECONDS
@@ -128,30 +133,40 @@ class HostReconciler:
             state.last_good,
             context.world.lists_of(namespace),
         )
-        serving, troubles = await self._certificate(host, tenant)
-        trusted = await self._trusted(host, tenant, state)
+        state.failure = None
+        try:
+            serving, troubles = await self._certificate(host, tenant)
+            trusted = await self._trusted(host, tenant, state)
+        except ClusterError as error:
+            trouble = _unread(_persistent(state, error))
+            serving, troubles, trusted = None, (trouble,), Trusted((), obstacle=trouble)
         trusts = trusted.trusts
         conflict = self._conflict(host)
         programmed = trusted.obstacle
         if not conflict and programmed is None:
-            programmed = await self._objects.write(host, state, trusts, serving)
+            programmed = await self._write(host, state, trusts, serving)
         elif programmed is None:
             programmed = Trouble(
                 Reason.HOSTNAME_CONFLICT,
                 "Nothing is generated for conflicting hostnames; what was written before stays in force.",
             )
         state.programmed = programmed
+        if state.failure is None:
+            state.failures = 0
         proxies = await self._proxies.of(host, state)
         rollout, state.rules_deployed = rollout_of(state, tenant, proxies)
         state.rollout = rollout
+        if state.rules_deployed or rollout.reason is Reason.NO_PODS:
+            state.leaving = {}
         self._confirm(host, state, tenant, trusts, rollout, programmed)
         held_up = programmed.message if programmed is not None else rollout.message
         publication = tenant.publication
         rules, outdated = state.rules, False
         if programmed is not None and state.configuration is not None:
             # What could not be written is not what is in force.
-            rules, trusts = state.configuration.rules, state.configuration.trusts
-            outdated = rules.scripts != state.rules.scripts
+            written, trusts = state.configuration.rules, state.configuration.trusts
+            outdated = written.scripts != state.rules.scripts
+            rules = replace(written, never_compiled=state.rules.never_compiled)
         return (
             HostView(
                 host=host,
@@ -179,6 +194,15 @@ class HostReconciler:
             ),
             serving,
         )
+
+    async def _write(
+        self, host: Host, state: HostState, trusts: tuple[Trust, ...], serving: Serving | None
+    ) -> Trouble | None:
+        """Write and push; say so where the API server goes on failing: the status must not stay as it was (G4)."""
+        try:
+            return await self._objects.write(host, state, trusts, serving)
+        except ClusterError as error:
+            return _unwritten(_persistent(state, error))
 
     async def _compile_rules(self, namespace: str) -> None:
         """Compile what is new, one rule at a time: a namespace with many rules must not hold up the others."""
@@ -288,13 +312,39 @@ class HostReconciler:
         for rule in self.context.world.rules.of(namespace):
             self.context.queue.add(keys.rule(namespace, rule))
 
-    def _tell_rules(self, namespace: str, state: HostState) -> None:
+    def _tell_rules(self, namespace: str, state: HostState, followed: frozenset[str]) -> None:
+        """Look again at the rules of a host, and at those that its proxies followed before."""
         assert state.rules is not None  # noqa: S101 - for the type checker; set by the run before
-        for outcome in state.rules.outcomes:
-            self.context.queue.add(keys.rule(namespace, outcome.name))
+        for name in followed.union(outcome.name for outcome in state.rules.outcomes):
+            self.context.queue.add(keys.rule(namespace, name))
 
 
 _COMING_BACK = (Reason.PROXY_DISCONNECTED, Reason.PROXY_PENDING, Reason.PENDING)
+
+
+def _persistent(state: HostState, error: ClusterError) -> ClusterError:
+    """Count a failure and return it where it is to be reported, raise it where the next try may well succeed."""
+    state.failures += 1
+    if not isinstance(error, RejectedError) and state.failures < PATIENCE:
+        raise error
+    state.failure = error
+    return error
+
+
+def _unread(error: ClusterError) -> Trouble:
+    return Trouble(
+        Reason.PENDING,
+        f"The API server does not let the operator read what this host needs (status {error.status}); what was "
+        "written before stays in force: see the operator's log. It is tried again.",
+    )
+
+
+def _unwritten(error: ClusterError) -> Trouble:
+    return Trouble(
+        Reason.PENDING,
+        f"The API server does not take the objects of this host (status {error.status}), so that a pod that "
+        "starts now gets what was written before: see the operator's log. It is tried again.",
+    )
 
 
 def _left_out(host: Host, tenant: Tenant) -> list[Trouble]:

@@ -81,8 +81,7 @@ class HostObjects:
         if isinstance(copies, Trouble):
             return copies
         documents = [server_document(host, serving), *host_objects(host, built, self.discovery), *copies]
-        state.configuration, state.files = built, wanted_files(built, serving)
-        state.last_good = state.rules.former()
+        state.take(built, wanted_files(built, serving))
         context.push.publish(Scope(namespace, name), Script(names.RULES_FILTER, built.version, built.script))
         await asyncio.gather(*(context.ensure(document) for document in documents))
         if not copies:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from mtls_operator.api import names
-from mtls_operator.plan.rollout import Files, Pod, Proxy, StreamState, lagging
+from mtls_operator.plan.rollout import Files, Pod, Proxy, StreamState, accepting, lagging
 from mtls_operator.push import Report, ReportKind
 
 
@@ -56,6 +56,10 @@ class Reports:
             )
             for pod in pods
         ]
+
+    def accepting(self, pods: Iterable[Pod]) -> list[Pod]:
+        """Return the pods that may still accept requests, whatever they have acknowledged."""
+        return accepting(self.proxies(pods))
 
     def lagging(self, pods: Iterable[Pod], revocation: str) -> list[Pod]:
         """Return the pods whose proxies have not acknowledged a revocation list."""

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from mtls_operator.api import names
 from mtls_operator.api.conditions import condition_status, conditions_of, status_differs
+from mtls_operator.api.host import Host
 from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.api.rule import Rule
 from mtls_operator.cluster import Kind
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.host import HostReconciler
 from mtls_operator.controller.host_state import HostState
+from mtls_operator.controller.observed import Broken
 from mtls_operator.plan.hostrules import BrokenRule, Standing
 from mtls_operator.plan.rule import OnHost, RuleView, status_of
 
@@ -22,9 +24,13 @@ def _decides_nowhere(rule: Rule | BrokenRule, state: HostState) -> bool:
     return no_pods and isinstance(rule, Rule) and not rule.enabled
 
 
-def _message(state: HostState | None) -> str:
+def _message(state: HostState | None, host: Host | Broken) -> str:
+    if isinstance(host, Broken):
+        return f"MTLSHost {host.meta.name} cannot be read: see its conditions."
     if state is None or state.rollout is None:
         return "The host has not been looked at yet."
+    if state.programmed is None and state.rollout.reason is None and not state.rules_deployed:
+        return "Waiting for its proxies to acknowledge the present rules."
     return state.programmed.message if state.programmed is not None else state.rollout.message
 
 
@@ -68,7 +74,7 @@ class RuleReconciler:
 
     def _on_hosts(self, rule: Rule | BrokenRule) -> list[OnHost]:
         found = []
-        for host in self.context.world.hosts.of(rule.meta.namespace):
+        for host, seen_host in self.context.world.hosts.of(rule.meta.namespace).items():
             state = self.hosts.states.get((rule.meta.namespace, host))
             outcomes = state.rules.outcomes if state is not None and state.rules is not None else ()
             outcome = next((seen for seen in outcomes if seen.name == rule.meta.name), None)
@@ -78,17 +84,21 @@ class RuleReconciler:
                 and outcome.generation == rule.meta.generation
             )
             standing = outcome.standing if outcome is not None else Standing.NONE
-            left_behind = same and standing is Standing.LAST_GOOD
-            if rule.host_names and host not in rule.host_names and not left_behind:
+            stays = same and standing is Standing.LAST_GOOD  # broken in the edit that moved it
+            if rule.host_names and host not in rule.host_names and not stays:
+                if state is not None and state.follows(rule.meta):
+                    left = OnHost(host, Standing.NONE, 0, False, _message(state, seen_host), leaving=True)
+                    found.append(left)
                 continue
             deployed = (
                 state is not None
+                and not isinstance(seen_host, Broken)
                 and same
                 and standing is not Standing.NONE
                 and state.has_written(rule.meta.name)
                 and (state.rules_deployed or _decides_nowhere(rule, state))
             )
-            found.append(OnHost(host, standing, rule.meta.generation, deployed, _message(state)))
+            found.append(OnHost(host, standing, rule.meta.generation, deployed, _message(state, seen_host)))
         return found
 
     def _announce(self, rule: Rule | BrokenRule, before: object, after: dict[str, object]) -> None:

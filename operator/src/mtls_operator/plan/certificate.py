@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from mtls_operator.api import names
 from mtls_operator.api.certificate import CertificateState, ClientCertificate
+from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.pki import CertificateFacts
 from mtls_operator.plan.ledger import Entry, Record
 from mtls_operator.plan.replacement import Replacement
@@ -90,6 +91,12 @@ def _is_revoked(view: CertificateView) -> bool:
     return view.certificate.revoked or (view.record is not None and view.record.entry is Entry.REVOKED)
 
 
+def _is_of_this_record(view: CertificateView) -> bool:
+    """Say whether the status tells of the present revocation: one before a restore says nothing about it (G4)."""
+    at = format_timestamp(view.record.at) if view.record is not None else ""
+    return view.certificate.status.get("revokedAt") == at
+
+
 def state_of(view: CertificateView) -> CertificateState:
     """Return where the certificate stands; a change is pending until every proxy has acknowledged it (G4)."""
     revoked = view.record is not None and view.record.entry is Entry.REVOKED
@@ -100,7 +107,8 @@ def state_of(view: CertificateView) -> CertificateState:
     if view.facts is not None and view.facts.not_after <= view.now:
         return CertificateState.EXPIRED
     if revoked or view.certificate.revoked:
-        if revoked and (view.in_force or (same and before == CertificateState.REVOKED)):
+        said = same and before == CertificateState.REVOKED and _is_of_this_record(view)
+        if revoked and (view.in_force or said):
             return CertificateState.REVOKED
         return CertificateState.PENDING_REVOCATION
     restored = view.record is not None and view.record.entry is Entry.RESTORED

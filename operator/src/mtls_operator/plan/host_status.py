@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -90,9 +90,23 @@ def status_of(view: HostView) -> dict[str, Any]:
         ],
         "ruleCount": len(_enabled(view.rules)),
     }
+    if view.programmed is not None and view.configuration is None:
+        status |= _as_before(host.status, status)
     conditions = _conditions(view)
     status["conditions"] = merge_conditions(conditions_of(host.status), conditions, now=view.now)
     return status
+
+
+def _as_before(before: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was in force before a restart, after which nothing could be written: proxies go on with that."""
+    epoch = before.get("epoch")
+    rules = epoch.get("rules", 0) if isinstance(epoch, Mapping) else 0
+    return {
+        "epoch": {**status["epoch"], "rules": rules},
+        "clientCAs": before.get("clientCAs", []),
+        "rules": before.get("rules", []),
+        "ruleCount": before.get("ruleCount", 0),
+    }
 
 
 def _enabled(rules: HostRules) -> list[Rule]:

@@ -77,6 +77,11 @@ class FormerRule:
     spec: Mapping[str, Any]
     lists: Mapping[str, NamedList]
 
+    @property
+    def enabled(self) -> bool:
+        """It decides something."""
+        return self.spec.get("enabled") is not False
+
 
 @dataclass(frozen=True, slots=True)
 class HostRules:

@@ -76,6 +76,11 @@ class Proxy:
             return self.connected
         return self.pod.running or self.connected
 
+    @property
+    def accepting(self) -> bool:
+        """It may still accept what a list revokes: also out of our reach while it ends, until it has stopped."""
+        return self.pod.running or self.connected
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
@@ -95,9 +100,14 @@ def rules_in_force(wanted: Wanted, proxies: Iterable[Proxy]) -> bool:
     return bool(counted) and all(_runs(proxy.rules, wanted.rules) for proxy in counted)
 
 
+def accepting(proxies: Iterable[Proxy]) -> list[Pod]:
+    """Return the pods that may still accept requests, whatever they have acknowledged."""
+    return [proxy.pod for proxy in proxies if proxy.accepting]
+
+
 def lagging(proxies: Iterable[Proxy], revocation: str) -> list[Pod]:
     """Return the pods whose proxies have not acknowledged a revocation list."""
-    return [proxy.pod for proxy in proxies if proxy.counted and not _runs(proxy.revocation, revocation)]
+    return [proxy.pod for proxy in proxies if proxy.accepting and not _runs(proxy.revocation, revocation)]
 
 
 def roll_out(wanted: Wanted, proxies: Sequence[Proxy]) -> Rollout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,13 +21,17 @@ _PREVIEW = 65_000
 
 @dataclass(frozen=True, slots=True)
 class OnHost:
-    """A rule on one host that exists: which version is in force there, and whether every proxy has it."""
+    """A rule on one host that exists: which version is in force there, and whether every proxy has it.
+
+    ``leaving``: it does not apply to the host any more, but proxies there may still follow it.
+    """
 
     host: str
     standing: Standing
     generation: int
     deployed: bool
     message: str
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,12 @@ class RuleView:
 def status_of(view: RuleView) -> dict[str, Any]:
     """Return the whole status of a rule."""
     meta = view.rule.meta
+    left = sorted((on for on in view.hosts if on.leaving), key=lambda on: on.host)
+    view = replace(view, hosts=[on for on in view.hosts if not on.leaving])
     accepted, preview, warnings = _accepted(view)
     deployed = _deployed(view, meta, compiles=accepted.status is True)
+    if left and not view.missing:
+        deployed = _still_elsewhere(meta, left)
     conditions = [accepted, deployed]
     conditions.append(
         ready(conditions, [ConditionType.ACCEPTED, ConditionType.DEPLOYED], message=deployed.message)
@@ -86,6 +94,13 @@ def _refused(meta: Meta, reason: Reason, error: str, hosts: Sequence[OnHost]) ->
         "The last good version stays in force." if former else "It has never compiled and blocks nothing."
     )
     return Condition(ConditionType.ACCEPTED, False, reason, f"{error}\n{consequence}", meta.generation)
+
+
+def _still_elsewhere(meta: Meta, left: Sequence[OnHost]) -> Condition:
+    """Return what a rule says that proxies of a host may still follow although it has left that host."""
+    named = ", ".join(on.host for on in left)
+    message = f"Perhaps still in force on {named}, to which it applies no more: {left[0].message}"
+    return Condition(ConditionType.DEPLOYED, False, Reason.HOST_NOT_READY, message, meta.generation)
 
 
 def _deployed(view: RuleView, meta: Meta, *, compiles: bool) -> Condition:
