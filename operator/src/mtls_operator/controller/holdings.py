@@ -69,7 +69,7 @@ def certain_of(world: World, tenant: Tenant, certificate: ClientCertificate | Br
     Secret alone shows waits: its index would be taken for one that was given out, whatever it is.
     """
     holder = holder_of(world, tenant, certificate)
-    if not tenant.without_ca:
+    if tenant.stored is not None:
         return holder
     uid = certificate.meta.uid
     ours = {str(certificate.status.get("serialNumber") or ""), *tenant.owned.get(uid, ())}
