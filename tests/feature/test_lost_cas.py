@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from datetime import timedelta
 
 import pytest
 from tests.feature.harness import Lab
 from tests.support.builders import NAMESPACE, certificate, host, pod
+from tests.support.certs import authority, leaf
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Body, Kind
@@ -196,3 +198,19 @@ async def test_a_ledger_lost_between_closing_and_opening_is_read_from_the_signed
     await lab.start()
     await lab.settle(failures=True)
     assert _lists(lab, 1, serial)
+
+
+async def test_a_secret_cannot_say_that_a_certificate_has_ended_when_the_ca_is_missing(lab: Lab) -> None:
+    """Whoever writes Secrets would keep it from being revoked: no signature shows that it is not ours."""
+    await _issued(lab)
+    serial = lab.serial("c0")
+    lab.cluster.remove(Kind.SECRET, SYSTEM, _ca(1))
+    await lab.settle()
+    past = lab.now() - timedelta(days=30)
+    forged = leaf(authority("forger", now=past), "c0", serial=parse_serial(serial), now=past)
+    data = {names.TLS_CERT_KEY: b64encode(forged.certificate_pem.encode()).decode()}
+    lab.cluster.edit(Kind.SECRET, NAMESPACE, "c0", {"data": data})
+    await lab.settle()
+    lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c0", {"spec": {"revoked": True}})
+    await lab.settle()
+    assert lab.proxies_refuse(serial)
