@@ -71,7 +71,7 @@ def test_its_links_lead_somewhere() -> None:
         assert (ROOT / "docs" / target).exists(), target
     anchors = {
         re.sub(r"[^a-z -]", "", title.lower()).replace(" ", "-")
-        for title in re.findall(r"^## (.+)$", PAGE, flags=re.MULTILINE)
+        for title in re.findall(r"^###? (.+)$", PAGE, flags=re.MULTILINE)
     }
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) - anchors == set()
 
