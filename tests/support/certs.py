@@ -99,8 +99,11 @@ def leaf(
     start: timedelta = timedelta(minutes=-5),
     lifetime: timedelta = timedelta(days=1),
     organization: str | None = None,
+    serial: int | None = None,
 ) -> Pair:
     """A certificate of the issuer, valid for ``lifetime`` from ``start`` (counted from now)."""
+    if serial is None:
+        serial = x509.random_serial_number() if index is None else serial_with_index(index)
     now = now or datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(common_name, organization)
@@ -114,7 +117,7 @@ def leaf(
         .public_key(key.public_key())
         .not_valid_before(now + start)
         .not_valid_after(now + start + lifetime)
-        .serial_number(x509.random_serial_number() if index is None else serial_with_index(index))
+        .serial_number(serial)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -345,12 +345,17 @@ class Authorities:
             tenant.free = range(0)
 
     async def open(self, tenant: Tenant, stored: Stored) -> None:
-        """Let a prepared generation sign, with indices above all that were ever given out."""
+        """Let a prepared generation sign, with indices above all that were ever given out.
+
+        Its list begins above those of its predecessors, which are closed: where it comes from an older copy and has
+        signed before, that is in it.
+        """
         async with tenant.lock:
-            reserved = max(one.next_index for one in tenant.generations)
-            first = max(tenant.mark, reserved, self._given_out(tenant))
+            first = max(one.next_index for one in tenant.generations)
+            start = max(tenant.mark, self._given_out(tenant))
             held = tenant.held(stored)
-            await self._replace(tenant, held, opened(held, first_index=first, now=self.context.now()))
+            document = opened(held, first_index=first, next_index=start, now=self.context.now())
+            await self._replace(tenant, held, document)
             tenant.free = range(0)
 
     async def _replace(self, tenant: Tenant, stored: Stored, document: Document) -> None:

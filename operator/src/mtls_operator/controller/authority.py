@@ -147,11 +147,12 @@ class AuthorityReconciler:
         await self._keep(tenant)
         now = self.context.now().replace(microsecond=0)
         world, left = self.context.world, dict(self.authorities.left.get(tenant.namespace, {}))
+        certain = tenant.stored is not None  # else some serial numbers are in doubt until the CA is back
         asking = chain(holders(world, tenant), gone(world, tenant, left.values()))
         records = due(tenant.ledger, asking, now=now)
         if records:
             await self.authorities.ledgers.record(tenant, records)
-        if not tenant.without_ca:  # else some serial numbers are in doubt until the CA is back
+        if certain:
             self.authorities.settle(left)
             for uid in left:
                 tenant.unreported.pop(uid, None)

@@ -69,7 +69,7 @@ def certain_of(world: World, tenant: Tenant, certificate: ClientCertificate | Br
     Secret alone shows waits: its index would be taken for one that was given out, whatever it is.
     """
     holder = holder_of(world, tenant, certificate)
-    if not tenant.without_ca:
+    if tenant.stored is not None:
         return holder
     uid = certificate.meta.uid
     ours = {str(certificate.status.get("serialNumber") or ""), *tenant.owned.get(uid, ())}
@@ -187,24 +187,29 @@ def claimed(world: World, namespace: str) -> dict[str, datetime]:
 
 
 def _serials(world: World, tenant: Tenant, certificate: ClientCertificate | Broken) -> dict[str, datetime]:
-    found: dict[str, datetime] = {}
+    stated: dict[str, datetime] = {}
     serial, end = str(certificate.status.get("serialNumber") or ""), _status_end(certificate)
     if serial and end is not None:
-        found[serial] = end
+        stated[serial] = end
+    shown: dict[str, datetime] = {}
     for written in world.owned_by(certificate.meta.uid):
         if written.namespace == tenant.namespace and written.role == CERTIFICATE_ROLE:
             facts = facts_of(written.certificate)
             if facts is not None:
-                found[facts.serial] = facts.not_after
+                shown[facts.serial] = facts.not_after
     authority = tenant.authority
     latest = authority.facts.not_after if authority is not None else None
-    plausible = {
-        serial: end if latest is None else min(end, latest)
-        for serial, end in found.items()
-        if _plausible(serial, tenant)
-    }
+    stated, shown = (
+        {
+            serial: end if latest is None else min(end, latest)
+            for serial, end in found.items()
+            if _plausible(serial, tenant)
+        }
+        for found in (stated, shown)
+    )
     uid = certificate.meta.uid
-    return tenant.owned.get(uid, {}) | tenant.unreported.get(uid, {}) | plausible
+    # Whoever writes Secrets could say there of a number that it has ended, and nothing would revoke it.
+    return shown | tenant.owned.get(uid, {}) | tenant.unreported.get(uid, {}) | stated
 
 
 def _status_end(certificate: ClientCertificate | Broken) -> datetime | None:

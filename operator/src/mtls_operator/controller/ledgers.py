@@ -91,7 +91,7 @@ class Ledgers:
         lost = [record for serial, record in tenant.ledger.items() if not _covers(stored.get(serial), record)]
         tenant.ledger, tenant.owned, tenant.compromised = {}, {}, set()
         tenant.learn([*stored.values(), *lost])
-        if tenant.authority is not None:
+        if tenant.generations:  # also where none signs: between closing the old one and opening the new one
             tenant.former = {}
             lost += await self._lost_to_a_rollback(tenant)
         elif tenant.without_ca and tenant.publication is None:

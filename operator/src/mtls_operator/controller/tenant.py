@@ -77,6 +77,8 @@ class Tenant:
     signed: tuple[Signed, ...] = ()
     #: The list of this namespace's own CAs, as its proxies and those of others have it; see `listed`.
     listing: Listing | None = None
+    #: The CAs that the list is about, by digest, with their first indices; those left out of a list stay.
+    firsts: dict[str, int] = field(default_factory=dict)
     #: While the Secrets of the CAs are missing: what was found published of them, by digest.
     former: Mapping[str, IssuerRevocations] = field(default_factory=dict)
     #: The list that other namespaces were told of.
@@ -148,7 +150,7 @@ class Tenant:
 
         While their Secrets are missing it is about those that it was about before, and about the digests ``cas``.
         """
-        known = () if self.generations else frozenset([*cas, *self._listed, *self.former])
+        known = () if self.generations else frozenset([*cas, *self.firsts, *self.former])
         about = (self.uid, self.sources, known)
         if self.listing is None or not self.listing.holds(now=now, about=about):
             revoked = in_force(self.ledger, now=now)
@@ -156,15 +158,17 @@ class Tenant:
                 list_of(self.generations, revoked, now=now, about=about)
                 if self.generations
                 else list_without_ca(
-                    known, revoked, now=now, about=about, former=self.former, known=self.ledger
+                    known,
+                    revoked,
+                    now=now,
+                    about=about,
+                    former=self.former,
+                    known=self.ledger,
+                    firsts=self.firsts,
                 )
             )
+            self.firsts = {**({} if self.generations else self.firsts), **_firsts(self.listing)}
         return self.listing
-
-    @property
-    def _listed(self) -> list[str]:
-        """The digests of the CAs that the list is about."""
-        return [issuer.digest for issuer in self.listing.issuers] if self.listing is not None else []
 
     @property
     def without_ca(self) -> bool:
@@ -195,3 +199,7 @@ class Tenant:
     def authority(self) -> Authority | None:
         """The CA that signs, when there is a usable one."""
         return self.stored.authority if self.stored is not None else None
+
+
+def _firsts(listing: Listing) -> dict[str, int]:
+    return {issuer.digest: issuer.first for issuer in listing.issuers}

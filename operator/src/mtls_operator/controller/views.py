@@ -7,6 +7,7 @@ from datetime import datetime
 
 from mtls_operator.api.certificate import ClientCertificate
 from mtls_operator.api.reason import Reason
+from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.controller.contents import is_complete, with_chain
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.granting import Granting
@@ -101,7 +102,11 @@ class Views:
         facts = facts_of(seen.certificate)
         if facts is None or not _has_its_key(certificate, seen):
             return None, obstacle
-        if tenant.generations and Signer.signed_by_us(tenant, seen.certificate) is None:
+        if tenant.generations:
+            known = Signer.signed_by_us(tenant, seen.certificate) is not None
+        else:
+            known = not _contradicts(certificate, facts)
+        if not known:
             return None, obstacle
         return facts, None
 
@@ -168,6 +173,14 @@ def _pem(certificate: ClientCertificate, seen: Written, stored: Stored | None) -
         return with_chain(plain, stored)
     said = str(certificate.status.get("certificate") or "")
     return said if said.startswith(plain) else plain
+
+
+def _contradicts(certificate: ClientCertificate, facts: CertificateFacts) -> bool:
+    """Say whether the status names another end for the same number: no signature shows which is true."""
+    status = certificate.status
+    return status.get("serialNumber") == facts.serial and status.get("notAfter") != format_timestamp(
+        facts.not_after
+    )
 
 
 def _has_its_key(certificate: ClientCertificate, seen: Written) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -191,16 +191,37 @@ def read_generations(bodies: Iterable[Mapping[str, Any]], namespace: str) -> tup
         generation = generation_of(body["metadata"]["name"], namespace)
         if generation is not None:
             found.append(read_stored(body, generation))
-    generations = tuple(sorted(found, key=lambda stored: stored.generation))
+    generations = _without_superseded(sorted(found, key=lambda stored: stored.generation))
     if generations and not any(stored.phase is Phase.ACTIVE for stored in generations):
         _require_successor(generations, namespace)
     return generations
 
 
+def _without_superseded(generations: Sequence[Stored]) -> tuple[Stored, ...]:
+    """Return generations where none signs beside, or in the place of, one that came after it.
+
+    A Secret from an older copy says that its CA signs. The indices above its own are its successor's: no list could
+    name what it would issue with them.
+    """
+    signed = max((one.generation for one in generations if one.phase is not Phase.PREPARED), default=0)
+    return tuple(
+        replace(one, phase=Phase.RETIRING) if one.phase is Phase.ACTIVE and one.generation < signed else one
+        for one in generations
+    )
+
+
+def is_superseded(stored: Stored) -> bool:
+    """Say whether the Secret of a generation still says that it signs, which its successor has taken over."""
+    annotations = stored.body.get("metadata", {}).get("annotations") or {}
+    said = annotations.get(names.PHASE_ANNOTATION, Phase.ACTIVE.value)
+    return stored.phase is Phase.RETIRING and bool(annotations) and said == Phase.ACTIVE.value
+
+
 def _require_successor(generations: tuple[Stored, ...], namespace: str) -> None:
     """Raise unless a rotation is between closing the old CA and opening its successor."""
     last = generations[-1]
-    if last.phase is Phase.PREPARED and len(generations) > 1:
+    follows = len(generations) > 1 and generations[-2].generation == last.generation - 1
+    if last.phase is Phase.PREPARED and follows:
         return
     missing = last.generation - 1 if last.phase is Phase.PREPARED else last.generation + 1
     name = names.authority_secret(namespace, missing)
@@ -300,9 +321,13 @@ def closed(stored: Stored, phase: Phase, *, now: datetime) -> Document:
     return document
 
 
-def opened(stored: Stored, *, first_index: int, now: datetime) -> Document:
-    """Return the Secret of a prepared generation that signs from now on, with indices from the first given."""
-    document = _replaced(stored, phase=Phase.ACTIVE, next_index=first_index, first_index=first_index)
+def opened(stored: Stored, *, first_index: int, now: datetime, next_index: int = 0) -> Document:
+    """Return the Secret of a prepared generation that signs from now on.
+
+    ``first_index`` is the first of its own, ``next_index`` the first that it may give out, if that is a later one.
+    """
+    next_index = max(first_index, next_index)
+    document = _replaced(stored, phase=Phase.ACTIVE, next_index=next_index, first_index=first_index)
     document["metadata"]["annotations"][names.SIGNS_SINCE_ANNOTATION] = format_timestamp(now)
     return document
 

@@ -200,25 +200,39 @@ def list_without_ca(  # noqa: PLR0913 - all but two by keyword
     about: object = None,
     former: Mapping[str, IssuerRevocations] = MappingProxyType({}),
     known: Iterable[str] = (),
+    firsts: Mapping[str, int] = MappingProxyType({}),
 ) -> Listing:
     """Return the list of CAs of a namespace whose Secrets are missing, and of which no more than the digests is known.
 
     No two generations give out the same index, so each can have all of them. ``former`` is what was published, as far
     as nobody remembers of what it was made: it stays, for without the CA nothing shows that the ledger is complete.
     ``known`` are the serial numbers in the ledger: those that are in ``former`` count as revoked, whatever it says.
+    ``firsts`` are the first indices of CAs, as far as they are known. What no list can hold is not said to be in one; a
+    CA of which more was published than a list can hold has none: its certificates are of unknown state, and refused.
     """
-    indices = indices_in(record.serial for record in revoked).values()
-    bits = bitmap(index for index in indices if index < BITMAP_LIMIT)
-    issuers = []
+    indices = indices_in(record.serial for record in revoked)
+    issuers, listed = [], set[int]()
     for digest in digests:
-        issuer = IssuerRevocations(digest, bits)
-        issuers.append(_either(issuer, former[digest]) if digest in former else issuer)
+        first, said = firsts.get(digest, 0), former.get(digest)
+        own = {index for index in indices.values() if first <= index < first + BITMAP_LIMIT}
+        issuer = IssuerRevocations(digest, bitmap(own, first=first), first)
+        if said is not None:
+            if _end(said) - min(first, said.first) > BITMAP_LIMIT:
+                continue
+            issuer = _either(issuer, said)
+        issuers.append(issuer)
+        listed |= own
     standing = {
         serial
         for serial, index in (indices_in(known) if former else {}).items()
         if any(_has(issuer, index) for issuer in former.values())
     }
-    return _listing(issuers, revoked, now=now, about=about, standing=standing)
+    named = [record for record in revoked if indices.get(record.serial) in listed]
+    return _listing(issuers, named, now=now, about=about, standing=standing)
+
+
+def _end(issuer: IssuerRevocations) -> int:
+    return issuer.first + len(issuer.bitmap) * 8
 
 
 def _has(issuer: IssuerRevocations, index: int) -> bool:

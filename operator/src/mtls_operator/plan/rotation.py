@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from mtls_operator.api import names
 from mtls_operator.pki import CertificateFacts, has_index, index_of, parse_serial
-from mtls_operator.plan.authority import Phase, Stored
+from mtls_operator.plan.authority import Phase, Stored, is_superseded
 from mtls_operator.plan.capacity import is_spent
 from mtls_operator.plan.ledger import Entry, Record
 
@@ -71,9 +71,9 @@ def next_step(
     prepared = next((stored for stored in generations if stored.phase is Phase.PREPARED), None)
     if active is None:
         return Step(Move.OPEN, prepared) if prepared is not None else None
-    for stored in generations:
-        if stored.phase is Phase.RETIRING and (is_compromised(stored) or stored.generation not in living):
-            return Step(Move.RETIRE, stored)
+    ending = _next_ending(generations, living)
+    if ending is not None:
+        return ending
     if prepared is not None:
         if is_compromised(active):
             return Step(Move.CLOSE, active, Phase.RETIRED)
@@ -84,6 +84,15 @@ def next_step(
         return Step(Move.PREPARE, active, given=given)
     if wants_successor(active, now=now) and (not active.given_by or active.rotate in _MADE):
         return Step(Move.PREPARE, active)
+    return None
+
+
+def _next_ending(generations: Sequence[Stored], living: Collection[int]) -> Step | None:
+    for stored in generations:
+        if stored.phase is Phase.RETIRING and (is_compromised(stored) or stored.generation not in living):
+            return Step(Move.RETIRE, stored)
+        if is_superseded(stored):
+            return Step(Move.CLOSE, stored)
     return None
 
 
