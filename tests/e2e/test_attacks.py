@@ -219,7 +219,7 @@ def test_a_secret_of_another_type_in_the_place_of_ours_is_replaced(
 
 def _play(shop: Tenant, identity: Tenant, node: str, resource: str = names.RULES_FILTER) -> Proxy:
     """Open a discovery stream from outside any pod, with the certificate in a namespace's Secret."""
-    secret = identity.secret(names.PROXY_SECRET)
+    secret = eventually(lambda: identity.secret(names.PROXY_SECRET), what="the proxies' identity is made")
     assert secret is not None
     files = {name: b64decode(value) for name, value in secret["data"].items()}
     credentials = grpc.ssl_channel_credentials(files["ca.crt"], files["tls.key"], files["tls.crt"])
