@@ -37,8 +37,10 @@ demo-down: $(VENV)/.ready ## Remove what `make demo` made
 test: $(VENV)/.ready ## Everything: checks, and all tests against the real proxy and a real cluster
 	@$(PY) hack/testing
 
-test-long: local-cluster-up images ## Nightly: ten times as many random inputs, a CA replaced in real time, 10 000 certificates
+test-long: local-cluster-up images ## Nightly: ten times as many random inputs, a CA replaced in real time, 10 000 certificates, a list of 100 000
 	@MTLS_TEST_DEPTH=long $(PYTEST) tests/property tests/e2e/test_rotation.py
+	@PYTHONPATH=operator/src:. $(PY) benchmarks/scale.py list --issued 1000000 --revoked 100000
+	@PYTHONPATH=operator/src:. $(PY) benchmarks/scale.py restart --certificates 10000
 	@PYTHONPATH=. $(PY) benchmarks/fleet.py --certificates 10000
 
 lint: $(VENV)/.ready ## Style, and the direction of imports

@@ -15,9 +15,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from tests.support.clients import Http1
+from tests.support.clients import Http1, Http2
 from tests.support.cluster import Api, cluster_environment
 from tests.support.tenant import HOSTNAME, Tenant
 
@@ -33,6 +34,10 @@ def refused_at(ask: Callable[[], int], results: list[float]) -> None:
     results.append(float("inf"))
 
 
+def _status(connection: Http1 | Http2) -> int:
+    return connection.get("/admin", HOSTNAME).status
+
+
 def trial(tenant: Tenant, name: str, addresses: list[str]) -> dict[str, float]:
     """Revoke one certificate; return the milliseconds for each way to ask, and for the status."""
     ways: dict[str, list[tuple[Callable[[], int], list[float]]]] = {"h1": [], "h2": [], "new": []}
@@ -40,7 +45,7 @@ def trial(tenant: Tenant, name: str, addresses: list[str]) -> dict[str, float]:
         for way, opener in (("h1", tenant.http1), ("h2", tenant.http2)):
             connection = opener(name, address)
             assert connection.get("/admin", HOSTNAME).status == 200
-            ways[way].append((lambda c=connection: c.get("/admin", HOSTNAME).status, []))
+            ways[way].append((partial(_status, connection), []))
     context = tenant.context(name)
 
     def on_a_new_connection() -> int:

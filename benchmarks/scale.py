@@ -35,9 +35,14 @@ from mtls_operator.api import names
 from mtls_operator.api.certificate import RevocationReason
 from mtls_operator.cluster import Kind
 from mtls_operator.pki import format_serial, make_serial
-from mtls_operator.plan.authority import NEXT_INDEX_KEY, page_document
+from mtls_operator.plan.authority import NEXT_INDEX_KEY
 from mtls_operator.plan.ledger import Entry, Record, append
+from mtls_operator.plan.ledger_pages import page_document
 
+#: Goals, for a list of 100 000 revocations and for 10 000 certificates.
+MOST_MILLISECONDS = 500
+MOST_MEGABYTES_OF_PROXY = 20
+MOST_SECONDS_OF_RESTART = 120
 SYSTEM = names.OPERATOR_NAMESPACE
 
 
@@ -50,6 +55,12 @@ def resident(pid: int | str = "self") -> float:
 def say(what: str, value: str) -> None:
     """Print one figure."""
     print(f"{what:<78} {value}", flush=True)
+
+
+def require(*, holds: bool, goal: str) -> None:
+    """Stop with an error when a goal is missed."""
+    if not holds:
+        raise SystemExit(f"missed: {goal}")
 
 
 async def until_idle(lab: Lab, seconds: float) -> None:
@@ -156,6 +167,7 @@ async def long_list(issued: int, revoked: int) -> None:
             values = [one[place] * 1000 for one in times]
             median, most = statistics.median(values), max(values)
             say(f"one more, operator {what}: {word}", f"median {median:.0f} ms, maximum {most:.0f} ms")
+            require(holds=median < MOST_MILLISECONDS, goal=f"{word} within {MOST_MILLISECONDS} ms")
     await asyncio.sleep(75)  # whatever is still to be made of the last revocation is made
     await until_idle(lab, 120)
     await lab.stop()
@@ -163,8 +175,17 @@ async def long_list(issued: int, revoked: int) -> None:
     began = time.perf_counter()
     await lab.start()
     await until_idle(lab, 120)
-    say("restart to idle; writes", f"{time.perf_counter() - began:.1f} s; {len(lab.writes())}")
+    seconds, writes = time.perf_counter() - began, len(lab.writes())
+    say("restart to idle; writes", f"{seconds:.1f} s; {writes}")
+    _require_restart(seconds, writes)
     await lab.close()
+
+
+def _require_restart(seconds: float, writes: int) -> None:
+    require(
+        holds=seconds < MOST_SECONDS_OF_RESTART and not writes,
+        goal=f"a restart within {MOST_SECONDS_OF_RESTART} s that writes nothing",
+    )
 
 
 def proxy(issued: int, revoked: int) -> None:
@@ -182,7 +203,12 @@ def proxy(issued: int, revoked: int) -> None:
                 say("proxy memory growth by the list, one worker", f"{after - before:.1f} MB")
                 for _ in range(10):
                     lab.push_revocation(lab.revocation_text([*wanted, chance.randrange(1024, issued)]))
-                say("after ten more pushes of it", f"{resident(lab.proxy.pid) - before:.1f} MB")
+                most = resident(lab.proxy.pid) - before
+                say("after ten more pushes of it", f"{most:.1f} MB")
+                require(
+                    holds=max(after - before, most) < MOST_MEGABYTES_OF_PROXY,
+                    goal=f"{MOST_MEGABYTES_OF_PROXY} MB of the proxy",
+                )
                 times = []
                 for _ in range(20):
                     lab.push_revocation(lab.revocation_text(wanted))
@@ -199,6 +225,7 @@ def proxy(issued: int, revoked: int) -> None:
                     "from the push to the first 403 on an open connection",
                     f"median {median:.0f} ms, maximum {max(times):.0f} ms",
                 )
+                require(holds=median < MOST_MILLISECONDS, goal=f"refused within {MOST_MILLISECONDS} ms")
         finally:
             lab.close()
 
@@ -229,11 +256,10 @@ async def start_on(cluster: bytes) -> None:
     before, began, cpu = resident(), time.perf_counter(), time.process_time()
     await lab.start()
     await until_idle(lab, 600)
-    say(
-        "restart to all reconciled",
-        f"{time.perf_counter() - began:.1f} s ({time.process_time() - cpu:.1f} s CPU)",
-    )
-    say("writes", f"{len(lab.writes())}")
+    seconds, writes = time.perf_counter() - began, len(lab.writes())
+    say("restart to all reconciled", f"{seconds:.1f} s ({time.process_time() - cpu:.1f} s CPU)")
+    say("writes", f"{writes}")
+    _require_restart(seconds, writes)
     gc.collect()
     say(
         "operator memory for them; process with the cluster in memory, before",

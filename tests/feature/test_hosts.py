@@ -296,6 +296,22 @@ async def test_an_expired_certificate_whose_secret_disappears_does_not_hold_rule
     assert _conditions(lab)["Deployed"][0] == "True"
 
 
+@pytest.mark.parametrize("key", [names.TLS_CERT_KEY, names.TLS_KEY_KEY])
+async def test_text_around_a_certificate_or_a_key_reaches_no_proxy_and_stops_nothing(
+    lab: Lab, key: str
+) -> None:
+    pem, key_pem = _pair(lab, "api.example.com")
+    body = tls_secret("api-tls", pem, key_pem)
+    body["data"][key] = b64encode(b"Subject: Z\xfcrich \x80\n" + b64decode(body["data"][key])).decode()
+    lab.cluster.make(body)
+    await _in_force(lab, tls={"secretName": "api-tls"})
+    served = lab.cluster.read(Kind.SECRET, NAMESPACE, SERVER)["data"]
+    assert b64decode(served[names.TLS_CERT_KEY]).decode() == pem
+    assert b64decode(served[names.TLS_KEY_KEY]) == key_pem
+    assert b"rich" not in b64decode(served[names.SERVER_SDS_KEY])
+    assert _conditions(lab)["Ready"] == ("True", "Ready")
+
+
 async def test_a_users_certificate_that_is_missing_from_the_start_programs_nothing(lab: Lab) -> None:
     lab.cluster.make(host(tls={"secretName": "api-tls"}))
     await lab.start()

@@ -245,6 +245,25 @@ async def test_a_keystore_that_somebody_edits_is_put_back(lab: Lab, key: str, te
     assert lab.serial() == serial
 
 
+async def test_a_keystore_that_is_stored_is_never_opened(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could ask for billions of rounds of key derivation, during which no revocation would be looked at."""
+    await _issued(lab, OWN_PASSWORD)
+
+    def never(*_: object) -> None:
+        pytest.fail("a stored keystore was opened")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pkcs12, "load_pkcs12", never)
+        patched.setattr(pkcs12, "load_key_and_certificates", never)
+        planted = {"data": {names.PKCS12_KEY: b64encode(b"somebody else's").decode()}}
+        lab.cluster.edit(Kind.SECRET, NAMESPACE, "gateway", planted)
+        await lab.settle()
+        await lab.restart()
+        lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "gateway", {"spec": {"renewal": {"before": "70%"}}})
+        await lab.settle()
+    assert _opens(lab, _data(lab)[names.PASSWORD_KEY])
+
+
 async def test_a_password_of_our_own_that_is_lost_is_replaced_with_the_keystore(lab: Lab) -> None:
     await _issued(lab, OWN_PASSWORD)
     lab.cluster.edit(Kind.SECRET, NAMESPACE, "gateway", {"data": {names.PASSWORD_KEY: None}})

@@ -15,22 +15,18 @@ from mtls_operator.api.secret import Secret
 from mtls_operator.pki import (
     Authority,
     CertificateFacts,
-    Content,
     KeySpec,
     PkiError,
-    Profile,
     Revocation,
     Subject,
     SubjectAltNames,
     check_server_pair,
     is_issued_by,
     issue_client,
-    keystore_holds,
     load_authority,
     load_key,
     make_serial,
     merge,
-    pkcs12_of,
     read_certificate,
     read_crl,
     revoked_json,
@@ -62,16 +58,6 @@ def leaf(authority: Authority, now: datetime) -> str:
 def crl(authority: Authority, now: datetime) -> str:
     revocation = Revocation("2B0A", now, RevocationReason.KEY_COMPROMISE, now, "shop/gateway-7")
     return sign_crl(authority, [revocation], number=1, now=now, lifetime=timedelta(days=7))
-
-
-@pytest.fixture(scope="session")
-def kept(authority: Authority) -> Content:
-    return Content(authority.certificate_pem, authority.key_pem)
-
-
-@pytest.fixture(scope="session")
-def keystore(kept: Content) -> Secret:
-    return pkcs12_of(kept, password=Secret(b"secret"), name="ca", profile=Profile.MODERN)
 
 
 @given(st.binary(max_size=200))
@@ -182,12 +168,3 @@ def test_no_source_of_revocations_weakens_another_one(
 @given(listed=revocations())
 def test_merging_twice_changes_nothing(listed: list[Revocation]) -> None:
     assert merge(merge(listed)) == merge(listed)
-
-
-@given(data=st.one_of(st.binary(max_size=200), MUTATIONS))
-def test_a_changed_keystore_is_opened_or_written_anew_and_never_an_error(
-    data: bytes | tuple[float, str, bytes], keystore: Secret, kept: Content
-) -> None:
-    changed = data if isinstance(data, bytes) else mutate(keystore.reveal(), data)
-    holds = keystore_holds(Secret(changed), kept, password=Secret(b"secret"), profile=Profile.MODERN)
-    assert holds or changed != keystore.reveal()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import math
+import random
 import subprocess
 
 import pytest
@@ -99,6 +102,75 @@ def test_a_key_that_the_proxy_could_not_use_is_refused(key: Secret, why: str) ->
     with pytest.raises(PkiError, match=why) as caught:
         load_key(key)
     assert caught.value.reason is Reason.INVALID_KEY
+
+
+GOOD = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_numbers()
+
+
+def _length(size: int) -> bytes:
+    octets = size.to_bytes(-(-size.bit_length() // 8) or 1)
+    return octets if size < 128 else bytes([128 + len(octets)]) + octets
+
+
+def _numbers(**changes: int) -> Secret:
+    """Return the good key with other numbers as PKCS#1 (RFC 8017, A.1.2): no library would write it."""
+    numbers = {"version": 0, "n": GOOD.public_numbers.n, "e": 65537}
+    numbers |= {name: getattr(GOOD, name) for name in ("d", "p", "q", "dmp1", "dmq1", "iqmp")}
+    values = [number.to_bytes(number.bit_length() // 8 + 1) for number in (numbers | changes).values()]
+    body = b"".join(b"\x02" + _length(len(value)) + value for value in values)
+    text = base64.encodebytes(b"\x30" + _length(len(body)) + body)
+    return Secret(b"-----BEGIN RSA PRIVATE KEY-----\n" + text + b"-----END RSA PRIVATE KEY-----\n")
+
+
+def test_a_key_whose_exponent_is_that_of_another_standard_is_read() -> None:
+    """FIPS 186-4 takes the least common multiple, older programs the product (RFC 8017, 3.2)."""
+    p, q = GOOD.p, GOOD.q
+    for modulus in ((p - 1) * (q - 1), math.lcm(p - 1, q - 1)):
+        d = pow(65537, -1, modulus)
+        key = _numbers(d=d, dmp1=d % (p - 1), dmq1=d % (q - 1))
+        assert load_key(key).private_numbers().d == d  # type: ignore[union-attr]  # it is RSA
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": GOOD.public_numbers.n + 2},
+        {"n": GOOD.public_numbers.n + 1},
+        {"e": 3},
+        {"p": GOOD.q, "q": GOOD.q},
+        {"p": GOOD.q, "q": GOOD.p},
+        {"p": 1, "q": GOOD.public_numbers.n},
+        {"p": GOOD.public_numbers.n, "q": 1},
+        {"d": GOOD.d + 2},
+        {"d": 1},
+        {"dmp1": GOOD.dmp1 + 1},
+        {"dmq1": GOOD.dmq1 + 1},
+        {"iqmp": GOOD.iqmp + 1},
+        {"iqmp": GOOD.iqmp + GOOD.p},
+    ],
+    ids=ascii,
+)
+def test_an_rsa_key_whose_numbers_do_not_belong_together_is_refused(change: dict[str, int]) -> None:
+    with pytest.raises(PkiError) as caught:
+        load_key(_numbers(**change))
+    assert caught.value.reason is Reason.INVALID_KEY
+
+
+def test_even_factors_are_refused() -> None:
+    p = GOOD.p + 1
+    n = p * GOOD.q
+    with pytest.raises(PkiError):
+        load_key(_numbers(n=n, p=p))
+
+
+@pytest.mark.parametrize("bits", [4_100, 60_000])
+def test_a_large_rsa_key_is_refused_at_once(bits: int) -> None:
+    """The library would look for prime numbers in it: for minutes, while nothing else runs."""
+    chance = random.Random(bits)
+    p = chance.getrandbits(bits) | 1 << (bits - 1) | 1
+    key = _numbers(n=p * (p + 2), p=p, q=p + 2)
+    with pytest.raises(PkiError, match="2048 to 8192 bits"):
+        load_key(key)
 
 
 def test_a_refused_key_leaves_nothing_of_itself_in_the_error() -> None:

@@ -14,6 +14,7 @@ from mtls_operator.api.secret import Secret
 from mtls_operator.pki import (
     Authority,
     Issued,
+    KeyAlgorithm,
     KeySpec,
     Subject,
     SubjectAltNames,
@@ -22,6 +23,7 @@ from mtls_operator.pki import (
     issue_server,
     key_to_pem,
     make_serial,
+    plain_server_pair,
 )
 
 HOSTS = ("api.example.com", "*.api.example.com")
@@ -156,3 +158,39 @@ def test_an_unreadable_key_is_a_problem_that_does_not_quote_it(
     assert str(problem.reason) == "InvalidServingCertificate"
     assert "AAAA" not in problem.message
     assert "nonsense" not in problem.message
+
+
+def test_a_chain_of_any_length_is_not_sent_in_every_handshake(
+    reasons: Reasons, pair: Issued, authority: Authority
+) -> None:
+    assert reasons(certificate=pair.certificate_pem + 15 * authority.certificate_pem) == []
+    assert reasons(certificate=pair.certificate_pem + 16 * authority.certificate_pem) == [
+        "InvalidServingCertificate"
+    ]
+
+
+def test_what_is_served_is_the_certificates_and_the_key_and_nothing_else(
+    pair: Issued, authority: Authority
+) -> None:
+    chain = pair.certificate_pem + authority.certificate_pem
+    other = key_to_pem(generate_key(KeySpec())).reveal()
+    text = b"Bag Attributes: \xff\r\n"
+    assert plain_server_pair(chain, pair.key_pem) == (chain, pair.key_pem)
+    assert plain_server_pair(
+        text
+        + chain.replace("-----\n-----", f"-----\n{text.decode('latin-1')}-----").encode("latin-1")
+        + text,
+        Secret(text + pair.key_pem.reveal() + other),
+    ) == (chain, pair.key_pem)
+
+
+@pytest.mark.parametrize("algorithm", list(KeyAlgorithm), ids=lambda algorithm: algorithm.value)
+def test_a_key_in_an_older_form_is_served_as_pkcs8(pair: Issued, algorithm: KeyAlgorithm) -> None:
+    key = generate_key(KeySpec(algorithm, {KeyAlgorithm.ECDSA: 384, KeyAlgorithm.RSA: 2048}[algorithm]))
+    older = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    assert b"BEGIN PRIVATE KEY" not in older
+    assert plain_server_pair(pair.certificate_pem, Secret(older))[1] == key_to_pem(key)

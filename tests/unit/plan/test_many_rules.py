@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support.builders import host, rule
+from tests.support.certs import authority
 
 from mtls_operator.api.host import Host, parse_host
 from mtls_operator.api.reason import Reason
 from mtls_operator.api.rule import Rule, parse_rule
 from mtls_operator.plan.host import CONFIG_BYTES, Configuration, Discovery, configure
-from mtls_operator.plan.hostrules import read_last_good, rules_for
+from mtls_operator.plan.hostrules import HostRules, read_last_good, rules_for
 from mtls_operator.plan.trouble import Trouble
+from mtls_operator.plan.trust import Trust
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
 COUNT = 1000
+CA = authority("Partner CA", now=NOW)
+PARTNER = Trust(
+    CA.digest, CA.certificate_pem, "CN=Partner CA", "ab", NOW + timedelta(days=3650), source="Partner"
+)
 
 
 def made(number: int, **spec: object) -> Rule:
@@ -31,11 +40,30 @@ def api() -> Host:
     return parse_host(body)
 
 
-def configured(rules: list[Rule]) -> Configuration | Trouble:
-    compiled = rules_for("api", rules, {}, {})
+def again(
+    rules: HostRules,
+    *,
+    of: Host | None = None,
+    trusts: Sequence[Trust] = (),
+    previous_script: str = "",
+    seen: Sequence[int] = (),
+    now: datetime = NOW,
+    former: Configuration | None = None,
+) -> Configuration | Trouble:
     return configure(
-        api(), compiled, (), Discovery("mtls", 18000, "mtls-system"), previous_script="", seen=(), now=NOW
+        api() if of is None else of,
+        rules,
+        trusts,
+        Discovery("mtls", 18000, "mtls-system"),
+        previous_script=previous_script,
+        seen=seen,
+        now=now,
+        former=former,
     )
+
+
+def configured(rules: list[Rule]) -> Configuration | Trouble:
+    return again(rules_for("api", rules, {}, {}))
 
 
 FORMS = {
@@ -74,3 +102,23 @@ def test_more_than_fits_is_refused_with_the_limit() -> None:
     assert isinstance(built, Trouble)
     assert built.reason is Reason.CONFIG_TOO_LARGE
     assert str(CONFIG_BYTES) in built.message
+
+
+def test_a_configuration_is_generated_again_only_when_something_that_it_rests_on_changes() -> None:
+    rules = rules_for("api", [made(1)], {}, {})
+    first = again(rules)
+    assert isinstance(first, Configuration)
+    written = first.script
+    kept = again(rules, former=first, previous_script=written, seen=(first.epoch,), now=LATER)
+    assert kept is first
+    lowered = replace(api(), max_age=timedelta(minutes=7))
+    for anew in (
+        again(rules, former=first, previous_script="", seen=(first.epoch,), now=LATER),
+        again(rules, former=first, previous_script=written, seen=(first.epoch + 1,), now=LATER),
+        again(rules_for("api", [made(1)], {}, {}), former=first, previous_script=written),
+        again(rules, former=first, previous_script=written, of=lowered),
+        again(rules, former=first, previous_script=written, of=replace(api(), hostnames=("b.example.com",))),
+        again(rules, former=first, previous_script=written, trusts=(PARTNER,)),
+    ):
+        assert isinstance(anew, Configuration)
+        assert anew is not first

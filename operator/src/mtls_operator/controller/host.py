@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -17,6 +15,7 @@ from mtls_operator.cluster.proxies import ProxyStatus
 from mtls_operator.controller import keys
 from mtls_operator.controller.authorities import Authorities
 from mtls_operator.controller.claims import CONFLICT_SECONDS, CONFLICTS
+from mtls_operator.controller.compiling import Compiling
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.host_objects import HostObjects
 from mtls_operator.controller.host_proxies import RECHECK_SECONDS, HostProxies, rollout_of
@@ -32,12 +31,11 @@ from mtls_operator.plan.authority import Phase
 from mtls_operator.plan.given import notice_of
 from mtls_operator.plan.host import Serving
 from mtls_operator.plan.host_status import HostView
-from mtls_operator.plan.hostrules import BrokenRule, compile_rule, read_last_good, rules_for
+from mtls_operator.plan.hostrules import read_last_good, rules_for
 from mtls_operator.plan.rollout import Rollout
 from mtls_operator.plan.trouble import Trouble
 from mtls_operator.plan.trust import Trust
 from mtls_operator.push import Scope
-from mtls_operator.rules import RuleError
 
 #: While a file is on its way to a proxy, its status port is read this often.
 POLL_SECONDS = 2.0
@@ -58,6 +56,7 @@ class HostReconciler:
     watches: NamedWatches | None
     status_port: ProxyStatus
     states: dict[tuple[str, str], HostState] = field(default_factory=dict)
+    compiling: Compiling = field(default_factory=Compiling)
     _objects: HostObjects = field(init=False)
     _proxies: HostProxies = field(init=False)
     _started: datetime | None = None
@@ -127,12 +126,11 @@ class HostReconciler:
         context = self.context
         namespace, name = host.meta.key
         await self._compile_rules(namespace)
-        state.rules = rules_for(
-            name,
-            context.world.rules.of(namespace).values(),
-            state.last_good,
-            context.world.lists_of(namespace),
-        )
+        objects, lists = tuple(context.world.rules.of(namespace).values()), context.world.lists_of(namespace)
+        made_of = (objects, state.last_good, lists)
+        if state.rules is None or made_of != state.rules_made_of:
+            state.rules = rules_for(name, objects, state.last_good, lists)
+            state.rules_made_of = made_of
         state.failure = None
         try:
             serving, troubles = await self._certificate(host, tenant)
@@ -205,13 +203,10 @@ class HostReconciler:
             return _unwritten(_persistent(state, error))
 
     async def _compile_rules(self, namespace: str) -> None:
-        """Compile what is new, one rule at a time: a namespace with many rules must not hold up the others."""
+        """Compile what is new: a namespace with many rules must not hold up the others."""
         lists = self.context.world.lists_of(namespace)
         for rule in tuple(self.context.world.rules.of(namespace).values()):
-            if not isinstance(rule, BrokenRule):
-                with contextlib.suppress(RuleError):
-                    compile_rule(rule, lists)
-                await asyncio.sleep(0)
+            await self.compiling.compile(rule, lists)
 
     async def _certificate(self, host: Host, tenant: Tenant) -> tuple[Serving | None, tuple[Trouble, ...]]:
         self._watch_sources()

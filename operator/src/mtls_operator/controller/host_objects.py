@@ -62,7 +62,9 @@ class HostObjects:
         if state.configuration is not None:
             epochs.append(state.configuration.epoch)
         epochs += state.foreign_epochs
-        built = configure(
+        # Beside the event loop: with thousands of names in rules or lists it takes a few tenths of a second.
+        built = await asyncio.to_thread(
+            configure,
             host,
             state.rules,
             trusts,
@@ -70,6 +72,7 @@ class HostObjects:
             previous_script=seen.script if seen is not None else "",
             seen=epochs,
             now=context.now(),
+            former=state.configuration,
         )
         if isinstance(built, Trouble):
             return built

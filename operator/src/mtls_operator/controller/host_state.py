@@ -24,6 +24,7 @@ class HostState:
     files: Files | None = None
     #: What the configuration should be made of; what it is made of it says itself.
     rules: HostRules | None = None
+    rules_made_of: tuple[object, ...] = ()
     #: Why it could not be written.
     programmed: Trouble | None = None
     #: How often it failed since it last succeeded, and how the last one did, once that is reported.

@@ -26,7 +26,6 @@ from mtls_operator.pki import (
     Profile,
     combined_pem,
     is_password,
-    keystore_holds,
     make_password,
     pkcs12_of,
 )
@@ -118,7 +117,7 @@ class KeystoreMaker:
     async def make(
         self, certificate: ClientCertificate, pem: str, key: Secret, signer: Stored, stored: Body | None
     ) -> Keystores | Trouble:
-        """Return the keystores of a certificate and its key; what is ``stored`` is kept where it is as it should be.
+        """Return new keystores of a certificate and its key, with the password of our own that is ``stored``.
 
         A PKCS#12 file has the CA that signed it, ``signer``, and those between that and the root; the file for servers
         what they send: nothing where the CA is the root.
@@ -140,14 +139,12 @@ class KeystoreMaker:
                 if body is None or value is None:
                     return _missing(reference, key=body is not None)
                 files[names.PKCS12_KEY] = await self._pkcs12(
-                    certificate, wanted.pkcs12, content, Secret(value), stored
+                    certificate, wanted.pkcs12, content, Secret(value)
                 )
             elif wanted.pkcs12 is not None:
                 password = self._own_password(stored)
                 files[names.PASSWORD_KEY] = password
-                files[names.PKCS12_KEY] = await self._pkcs12(
-                    certificate, wanted.pkcs12, content, password, stored
-                )
+                files[names.PKCS12_KEY] = await self._pkcs12(certificate, wanted.pkcs12, content, password)
         except PkiError as error:
             where = f"Secret {reference.name}, key {reference.key}: " if reference is not None else ""
             return Trouble(Reason(error.reason.value), f"{where}{error}")
@@ -161,23 +158,17 @@ class KeystoreMaker:
                 self.context.queue.add(keys.certificate(place[0], name))
         return version
 
+    @staticmethod
     async def _pkcs12(
-        self,
-        certificate: ClientCertificate,
-        pkcs12: Pkcs12,
-        content: Content,
-        password: Secret,
-        stored: Body | None,
+        certificate: ClientCertificate, pkcs12: Pkcs12, content: Content, password: Secret
     ) -> Secret:
-        """Make a PKCS#12 file, or keep the one that holds this already; both take time on purpose: off the loop."""
-        profile = Profile(pkcs12.profile.value)
-        found = secret_value(stored or {}, names.PKCS12_KEY)
-        if found is not None and await asyncio.to_thread(
-            keystore_holds, Secret(found), content, password=password, profile=profile
-        ):
-            return Secret(found)
+        """Make a PKCS#12 file, which takes time on purpose: off the event loop."""
         return await asyncio.to_thread(
-            pkcs12_of, content, password=password, name=friendly_name(certificate), profile=profile
+            pkcs12_of,
+            content,
+            password=password,
+            name=friendly_name(certificate),
+            profile=Profile(pkcs12.profile.value),
         )
 
     def _own_password(self, stored: Body | None) -> Secret:

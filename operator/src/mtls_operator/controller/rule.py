@@ -47,6 +47,7 @@ class RuleReconciler:
         rule = world.rules.get(namespace, name)
         if rule is None or rule.meta.deleting:
             return None
+        await self.hosts.compiling.compile(rule, world.lists_of(namespace))
         previous = world.rule_statuses.get((namespace, name), {})
         existing = world.hosts.of(namespace)
         if condition_status(previous, ConditionType.DEPLOYED) is True and any(

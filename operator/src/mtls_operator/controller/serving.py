@@ -26,6 +26,7 @@ from mtls_operator.pki import (
     is_issued_by,
     issue_server,
     new_authority,
+    plain_server_pair,
     random_serial,
     read_certificate,
 )
@@ -110,11 +111,8 @@ class ServingCertificates:
         if serving is None or host.meta.uid not in owners:
             return None
         problems = check_server_pair(serving.certificate_pem, serving.key_pem, (), now=self.context.now())
-        return (
-            serving
-            if all(_REASONS.get(problem.reason.value) in _STILL_SERVED for problem in problems)
-            else None
-        )
+        usable = all(_REASONS.get(problem.reason.value) in _STILL_SERVED for problem in problems)
+        return _plain(serving, serving.ca_pem) if usable else None
 
     async def _copied(self, host: Host, name: str) -> tuple[Serving | None, tuple[Trouble, ...]]:
         """Read the user's Secret; a certificate that is merely not for all names is served and reported."""
@@ -149,7 +147,7 @@ class ServingCertificates:
             for problem in problems
         )
         usable = all(trouble.reason in _STILL_SERVED for trouble in troubles)
-        return (Serving(serving.certificate_pem, serving.key_pem, "") if usable else None), troubles
+        return (_plain(serving, "") if usable else None), troubles
 
     async def _issued(self, host: Host, namespace_uid: str, held: Serving | None) -> Serving:
         authority = await self._authority(host.meta.namespace, namespace_uid)
@@ -232,6 +230,11 @@ def _read(body: Body) -> Serving | None:
         return None
     ca = secret_value(body, names.CA_KEY) or b""
     return Serving(certificate.decode("utf-8", "replace"), Secret(key), ca.decode("utf-8", "replace"))
+
+
+def _plain(serving: Serving, ca_pem: str) -> Serving:
+    """Return a pair that was checked, with nothing but its certificates and its key: what the proxy gets."""
+    return Serving(*plain_server_pair(serving.certificate_pem, serving.key_pem), ca_pem)
 
 
 _REASONS = {

@@ -39,7 +39,6 @@ from mtls_operator.pki.keystore import (
     Profile,
     combined_pem,
     is_password,
-    keystore_holds,
     make_password,
     pkcs12_of,
 )
@@ -75,7 +74,7 @@ from mtls_operator.pki.serial import (
     parse_serial,
     random_serial,
 )
-from mtls_operator.pki.serving import Problem, check_server_pair
+from mtls_operator.pki.serving import Problem, check_server_pair, plain_server_pair
 from mtls_operator.pki.subject import Subject
 from mtls_operator.pki.trusted import Refusal, TrustedCa
 
@@ -148,7 +147,6 @@ __all__ = [
     "judge_client",
     "key_digest_of",
     "key_to_pem",
-    "keystore_holds",
     "kind_of_key",
     "load_authority",
     "load_issuing_authority",
@@ -162,6 +160,7 @@ __all__ = [
     "parse_serial",
     "pkcs12_of",
     "plain_pem",
+    "plain_server_pair",
     "prolonged",
     "random_serial",
     "read_bundle",

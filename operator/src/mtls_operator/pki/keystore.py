@@ -1,7 +1,7 @@
 """Key, certificate and chain in one file: PKCS#12 (RFC 7292) for devices, concatenated PEM for servers.
 
-A PKCS#12 file has random salts: two of the same content differ. What is stored is therefore never compared by
-its bytes; `keystore_holds` opens it and says whether it must be written anew.
+A PKCS#12 file has random salts: two of the same content differ. And none that is stored is ever opened: whoever may
+write there could ask for billions of rounds of key derivation, during which nothing else would run.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from mtls_operator.api.secret import Secret
 from mtls_operator.pki.authority import key_belongs
 from mtls_operator.pki.certificate import parse_certificate
-from mtls_operator.pki.errors import PkiError, Reason, refusing_key
-from mtls_operator.pki.keys import PrivateKey, load_key, public_bytes
+from mtls_operator.pki.errors import PkiError, Reason
+from mtls_operator.pki.keys import PrivateKey, load_key
 
 #: Rounds of key derivation. The password is as strong as its entropy; 2 048 is what old devices can bear.
 _MODERN_ROUNDS: Final = 20_000
@@ -39,13 +39,6 @@ class Profile(Enum):
 
     MODERN = "Modern"
     LEGACY = "Legacy"
-
-
-#: The algorithm identifier in the clear of each profile: 1.2.840.113549.1.5.13 and 1.2.840.113549.1.12.1.3.
-_MARKS: Final = {
-    Profile.MODERN: bytes.fromhex("06092a864886f70d01050d"),
-    Profile.LEGACY: bytes.fromhex("060a2a864886f70d010c0103"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,30 +86,6 @@ def pkcs12_of(content: Content, *, password: Secret, name: str, profile: Profile
         pkcs12.serialize_key_and_certificates(
             name.encode(), key, leaf, chain or None, _encryption(password, profile)
         )
-    )
-
-
-def keystore_holds(stored: Secret, content: Content, *, password: Secret, profile: Profile) -> bool:
-    """Say whether a stored PKCS#12 file opens with this password and holds exactly this, in this profile.
-
-    False for anything that cannot be read: it is then written anew.
-    """
-    data = stored.reveal()
-    other = Profile.LEGACY if profile is Profile.MODERN else Profile.MODERN
-    if _MARKS[profile] not in data or _MARKS[other] in data:
-        return False
-    try:
-        with refusing_key("the keystore cannot be read."):
-            found = pkcs12.load_pkcs12(data, password.reveal())
-        key, leaf, chain = _parse(content)
-    except PkiError:
-        return False
-    return (
-        found.cert is not None
-        and found.cert.certificate == leaf
-        and found.key is not None
-        and public_bytes(found.key.public_key()) == public_bytes(key.public_key())  # type: ignore[arg-type]  # a stored key of any kind: compared as bytes
-        and [one.certificate for one in found.additional_certs] == chain
     )
 
 

@@ -21,7 +21,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from mtls_operator.pki.alternative_names import SubjectAltNames
 from mtls_operator.pki.certificate import to_bytes
 from mtls_operator.pki.errors import PkiError, Reason, refusing
-from mtls_operator.pki.keys import SMALLEST_RSA, PublicKey, describe_key, key_digest, public_bytes
+from mtls_operator.pki.keys import (
+    LARGEST_RSA,
+    SMALLEST_RSA,
+    PublicKey,
+    describe_key,
+    key_digest,
+    public_bytes,
+)
 from mtls_operator.pki.request_names import read_names, read_subject
 from mtls_operator.pki.subject import Subject
 
@@ -37,7 +44,6 @@ _PRIVATE: Final = b"PRIVATE KEY-----"
 _DIGESTS: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 #: Clients with a key on P-521 cannot sign the handshake of TLS 1.3 with the proxy, nor those with Ed25519.
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1)
-_LARGEST_RSA: Final = 8192
 _EXPONENTS: Final = range(65537, 2**33, 2)
 #: Where the extensions of a request are: PKCS#9 (RFC 2985, 5.4.2) and Microsoft's number for the same.
 _EXTENSION_REQUESTS: Final = frozenset({"1.2.840.113549.1.9.14", "1.3.6.1.4.1.311.2.1.14"})
@@ -132,13 +138,13 @@ def _public_key(csr: x509.CertificateSigningRequest) -> PublicKey:
     key = csr.public_key()
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
         pass
-    elif isinstance(key, rsa.RSAPublicKey) and SMALLEST_RSA <= key.key_size <= _LARGEST_RSA:
+    elif isinstance(key, rsa.RSAPublicKey) and SMALLEST_RSA <= key.key_size <= LARGEST_RSA:
         if key.public_numbers().e not in _EXPONENTS:
             raise _refuse("has an RSA key with an unusual public exponent: use 65537")
     else:
         raise _refuse(
             f"is for a key that the proxy cannot work with ({describe_key(key)}): use ECDSA on P-256 or P-384, "
-            f"or RSA with {SMALLEST_RSA} to {_LARGEST_RSA} bits"
+            f"or RSA with {SMALLEST_RSA} to {LARGEST_RSA} bits"
         )
     # A compressed point, explicit curve parameters, a key limited to RSA-PSS: the certificate would not say the same.
     if public_bytes(key) not in csr.tbs_certrequest_bytes:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_operator.api.secret import Secret
@@ -18,7 +20,10 @@ from mtls_operator.pki.certificate import facts_of, find_extension, to_bytes
 from mtls_operator.pki.errors import PkiError, Reason, refusing
 from mtls_operator.pki.hostname import covers
 from mtls_operator.pki.instants import rfc3339, utc
-from mtls_operator.pki.keys import load_key
+from mtls_operator.pki.keys import key_to_pem, load_key
+
+#: A server sends its whole chain in every handshake; nobody's is as long.
+LONGEST_CHAIN: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,9 @@ def check_server_pair(
     """Return all problems of a server certificate, its chain and its key for these host names.
 
     An empty answer means that it can serve. Checked: everything parses (a proxy refuses the whole file
-    otherwise), the key belongs to the first certificate and is of a kind that Envoy serves with, the time,
-    ``serverAuth`` where usages are limited, and that each host name is among the alternative names (RFC 9525:
-    never the common name; a wildcard stands for one label).
+    otherwise), there are at most 16 certificates, the key belongs to the first one and is of a kind that Envoy
+    serves with, the time, ``serverAuth`` where usages are limited, and that each host name is among the alternative
+    names (RFC 9525: never the common name; a wildcard stands for one label).
     """
     try:
         chain = _parse_chain(certificate_pem)
@@ -52,9 +57,26 @@ def check_server_pair(
     return (Problem(Reason.KEY_MISMATCH, mismatch), *problems)
 
 
+def plain_server_pair(certificate_pem: bytes | str, key_pem: Secret) -> tuple[str, Secret]:
+    """Return the certificates and the key of two PEM texts, written anew: nothing else that stood there.
+
+    Text around the blocks, further blocks and other forms of a key (PKCS#1, SEC 1) are read by some programs and not by
+    others; a proxy that refuses a file keeps what it had. Raises `PkiError` if either cannot be read.
+    """
+    chain = _parse_chain(certificate_pem)
+    return "".join(one.public_bytes(Encoding.PEM).decode() for one in chain), key_to_pem(load_key(key_pem))
+
+
 def _parse_chain(pem: bytes | str) -> list[x509.Certificate]:
+    data = to_bytes(pem)
+    if data.count(b"-----BEGIN CERTIFICATE-----") > LONGEST_CHAIN:
+        raise PkiError(
+            Reason.INVALID_SERVING_CERTIFICATE,
+            f"tls.crt has more than {LONGEST_CHAIN} certificates: leave the server's and those between it and its "
+            "root.",
+        )
     with refusing(Reason.INVALID_SERVING_CERTIFICATE, "tls.crt cannot be read"):
-        chain = x509.load_pem_x509_certificates(to_bytes(pem))
+        chain = x509.load_pem_x509_certificates(data)
     for certificate in chain:
         facts_of(certificate)
     return chain

@@ -19,10 +19,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAl
 from mtls_operator.pki.certificate import find_extension, fingerprint
 from mtls_operator.pki.errors import PkiError, Reason, refusing
 from mtls_operator.pki.instants import rfc3339, utc
-from mtls_operator.pki.keys import SMALLEST_RSA, describe_key, key_digest
+from mtls_operator.pki.keys import LARGEST_RSA, SMALLEST_RSA, describe_key, key_digest
 from mtls_operator.pki.subject import name_text
 
-_LARGEST_RSA: Final = 8192
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _DIGESTS: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 #: Critical extensions that the proxy understands; it refuses every chain with another one (RFC 5280, 4.2).
@@ -188,14 +187,14 @@ def _require_usages(certificate: x509.Certificate) -> None:
 def _require_strength(ca: TrustedCa) -> None:
     key = ca.certificate.public_key()
     strong = (
-        (isinstance(key, rsa.RSAPublicKey) and SMALLEST_RSA <= key.key_size <= _LARGEST_RSA)
+        (isinstance(key, rsa.RSAPublicKey) and SMALLEST_RSA <= key.key_size <= LARGEST_RSA)
         or (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES))
         or isinstance(key, ed25519.Ed25519PublicKey)
     )
     if not strong:
         raise UntrustedError(
             Refusal.WEAK_KEY,
-            f"has a key of the kind {describe_key(key)}: RSA with {SMALLEST_RSA} to {_LARGEST_RSA} bits, ECDSA on "
+            f"has a key of the kind {describe_key(key)}: RSA with {SMALLEST_RSA} to {LARGEST_RSA} bits, ECDSA on "
             "P-256, P-384 or P-521, and Ed25519 are trusted",
         )
     digest = _signature_digest(ca.certificate)

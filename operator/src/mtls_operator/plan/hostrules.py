@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from mtls_operator.api.errors import InvalidSpec
 from mtls_operator.api.meta import Meta
-from mtls_operator.api.rule import Rule, RuleAction, parse_rule_spec, rule_spec_document
+from mtls_operator.api.rule import Match, Rule, RuleAction, parse_rule_spec, rule_spec_document
 from mtls_operator.envoy import Action, RuleScript
 from mtls_operator.plan.lists import Lists, kind_label, list_kind
 from mtls_operator.plan.rule_scripts import rule_script
@@ -37,6 +37,8 @@ from mtls_operator.rules import (
     to_lua,
 )
 
+#: So many compiled expressions are remembered.
+REMEMBERED: Final = 4096
 #: Everything that a list's name can be in the text of an expression, and more: also inside of strings.
 _LIST_NAME: Final = re.compile(r"\$([a-z0-9_.]+)")
 
@@ -137,7 +139,7 @@ def _anew(
     return expression, to_lua(expression)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=REMEMBERED)
 def _compile(
     text: str, limits: Limits, shapes: tuple[tuple[str, Kind | BrokenList], ...]
 ) -> tuple[Expression, LuaCode] | RuleError:
@@ -193,13 +195,16 @@ def _shapes(text: str, lists: Lists) -> tuple[tuple[str, Kind | BrokenList], ...
 
 def effective_text(rule: Rule) -> str:
     """Return the expression of a rule: its own, or what its simple form stands for."""
-    if rule.match is None:
-        return rule.expression or ""
+    return (rule.expression or "") if rule.match is None else _expanded(rule.match)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _expanded(match: Match) -> str:
     return simple_form(
-        paths=rule.match.paths,
-        path_prefixes=rule.match.path_prefixes,
-        hostnames=rule.match.hostnames,
-        allow_revoked=rule.match.allow_revoked,
+        paths=match.paths,
+        path_prefixes=match.path_prefixes,
+        hostnames=match.hostnames,
+        allow_revoked=match.allow_revoked,
     )
 
 
