@@ -9,12 +9,14 @@ import pytest
 from tests.feature.harness import Lab
 from tests.support.builders import NAMESPACE, certificate, host, pod
 from tests.support.certs import authority, leaf
+from tests.support.requests import request_pem
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Body, Kind
 from mtls_operator.envoy import revocations_in
 from mtls_operator.pki import BITMAP_LIMIT, index_of, is_signed_by, parse_serial, read_bundle
 from mtls_operator.plan.authority import FIRST_INDEX_KEY, NEXT_INDEX_KEY
+from mtls_operator.push import Scope
 
 SYSTEM = names.OPERATOR_NAMESPACE
 
@@ -214,3 +216,135 @@ async def test_a_secret_cannot_say_that_a_certificate_has_ended_when_the_ca_is_m
     lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c0", {"spec": {"revoked": True}})
     await lab.settle()
     assert lab.proxies_refuse(serial)
+
+
+def _trusts(lab: Lab, generation: int) -> bool:
+    """Say whether the proxies' rules and the namespace's bundle have the CA of a generation."""
+    pem = _pem(lab, generation)
+    digest = read_bundle(pem, now=lab.now()).accepted[0].digest
+    rules = lab.process.discovery.published[Scope(NAMESPACE, "api"), names.RULES_FILTER].text
+    bundle = lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, names.CLIENT_CA_CONFIGMAP)["data"][names.CA_KEY]
+    config = lab.cluster.read(Kind.CONFIG_MAP, NAMESPACE, names.host_config("api"))["data"]
+    in_files = pem.splitlines()[5] in config[names.CLIENT_CA_SDS_KEY]
+    found = {digest in rules, pem in bundle, in_files}
+    assert len(found) == 1
+    return found.pop()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_compromised_ca_from_an_older_copy_stays_dropped(lab: Lab, *, restarted: bool) -> None:
+    """Whoever stole its key would get in by a backup of one Secret."""
+    await _issued(lab)
+    old = _read(lab, 1)
+    _rotate(lab, 1, names.ROTATE_COMPROMISED)
+    await lab.pass_time(minutes=2)
+    assert _phases(lab) == {_ca(1): "Retired", _ca(2): "Active"}
+    assert not _trusts(lab, 1)
+    if restarted:
+        await lab.stop()
+    lab.cluster.overwrite(old)
+    before = 0 if restarted else len(lab.process.discovery.history)
+    if restarted:
+        await lab.start()
+    await lab.pass_time_with_failures(minutes=2)
+    assert _phases(lab) == {_ca(1): "Retired", _ca(2): "Active"}
+    assert not _trusts(lab, 1)
+    assert _trusts(lab, 2)
+    digest = read_bundle(_pem(lab, 1), now=lab.now()).accepted[0].digest
+    assert not any(digest in script.text for script in lab.process.discovery.history[before:])
+
+
+@pytest.mark.parametrize("how", ["compromised", "ended"])
+async def test_a_former_ca_from_an_older_copy_stays_where_it_was(lab: Lab, how: str) -> None:
+    """Also when the copy was made while its certificates still counted, and with another rotation after it."""
+    lab.cluster.make(certificate("device", request=request_pem("device")))
+    await _issued(lab)
+    _rotate(lab, 1)
+    await lab.pass_time(minutes=2)
+    assert _phases(lab) == {_ca(1): "Retiring", _ca(2): "Active"}
+    old = _read(lab, 1)
+    if how == "compromised":
+        _rotate(lab, 1, names.ROTATE_COMPROMISED)
+    else:
+        for name in ("device", "c0", "c1"):
+            lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, name, {"spec": {"revoked": True}})
+    await lab.pass_time(hours=3)
+    assert _phases(lab) == {_ca(1): "Retired", _ca(2): "Active"}
+    _rotate(lab, 2)
+    await lab.pass_time(minutes=2)
+    assert _phases(lab)[_ca(3)] == "Active"
+    lab.cluster.overwrite(old)
+    await lab.pass_time_with_failures(minutes=2)
+    assert _phases(lab)[_ca(1)] == "Retired"
+    assert not _trusts(lab, 1)
+
+
+async def test_a_former_ca_from_before_it_signed_does_not_take_over(lab: Lab) -> None:
+    await _issued(lab)
+    next(iter(lab.proxies.values())).fresh = False
+    _rotate(lab, 1)
+    await lab.pass_time(minutes=1)
+    old = _read(lab, 2)
+    next(iter(lab.proxies.values())).fresh = True
+    await lab.pass_time(hours=2)
+    _rotate(lab, 2)
+    await lab.pass_time(minutes=2)
+    assert _phases(lab)[_ca(3)] == "Active"
+    lab.cluster.overwrite(old)
+    await lab.pass_time_with_failures(minutes=2)
+    assert _phases(lab)[_ca(2)] in ("Retiring", "Retired")
+    assert _phases(lab)[_ca(3)] == "Active"
+    lab.cluster.make(certificate("late"))
+    await lab.settle(failures=True)
+    body = lab.cluster.read(Kind.SECRET, NAMESPACE, "late")
+    assert is_signed_by(_pem(lab, 3), b64decode(body["data"][names.TLS_CERT_KEY]).decode())
+
+
+async def test_a_former_ca_that_is_missing_is_named_until_it_is_back(lab: Lab) -> None:
+    """Its certificates are refused, and nothing else would say why."""
+    lab.cluster.make(certificate("device", request=request_pem("device")))
+    await _issued(lab)
+    _rotate(lab, 1)
+    await lab.pass_time(minutes=2)
+    assert lab.condition(Kind.HOST, "api", "ResolvedRefs")[:2] == ("True", "Resolved")
+    backup = _read(lab, 1)
+    lab.cluster.remove(Kind.SECRET, SYSTEM, _ca(1))
+    await lab.pass_time(minutes=1)
+    status, reason, message = lab.condition(Kind.HOST, "api", "ResolvedRefs")
+    assert (status, reason) == ("True", "FormerCAMissing")
+    assert _ca(1) in message
+    await lab.restart()
+    await lab.settle()
+    assert lab.condition(Kind.HOST, "api", "ResolvedRefs")[1] == "FormerCAMissing"
+    lab.cluster.overwrite(backup)
+    await lab.pass_time(minutes=1)
+    assert lab.condition(Kind.HOST, "api", "ResolvedRefs")[:2] == ("True", "Resolved")
+    assert _trusts(lab, 1)
+
+
+async def test_a_missing_former_ca_can_be_given_up(lab: Lab) -> None:
+    lab.cluster.make(certificate("device", request=request_pem("device")))
+    await _issued(lab)
+    _rotate(lab, 1)
+    await lab.pass_time(minutes=2)
+    lab.cluster.remove(Kind.SECRET, SYSTEM, _ca(1))
+    await lab.pass_time(minutes=1)
+    gone = {"metadata": {"annotations": {names.PREDECESSORS_ANNOTATION: "1=Retired"}}}
+    lab.cluster.edit(Kind.SECRET, SYSTEM, _ca(2), gone)
+    await lab.pass_time(minutes=1)
+    assert lab.condition(Kind.HOST, "api", "ResolvedRefs")[:2] == ("True", "Resolved")
+
+
+@pytest.mark.parametrize(
+    "text", ["1", "1=Gone", "one=Retired", "1=Retired;2=Retired", "1=Retired,1=Retiring"]
+)
+async def test_a_record_of_former_cas_that_cannot_be_read_lets_nobody_in_by_that(lab: Lab, text: str) -> None:
+    await _issued(lab)
+    old = _read(lab, 1)
+    _rotate(lab, 1, names.ROTATE_COMPROMISED)
+    await lab.pass_time(minutes=2)
+    lab.cluster.overwrite(old)
+    edit = {"metadata": {"annotations": {names.PREDECESSORS_ANNOTATION: text}}}
+    lab.cluster.edit(Kind.SECRET, SYSTEM, _ca(2), edit)
+    await lab.pass_time_with_failures(minutes=2)
+    assert not _trusts(lab, 1)

@@ -175,19 +175,19 @@ def test_while_one_is_prepared_no_other_is_taken() -> None:
 def test_a_successor_is_asked_for_from_the_moment_on_that_it_is_due() -> None:
     active = stored(make_ca(), given_by="corp-ca")
     due = rotation_time(active)
-    assert notice_of([active], Given(), now=due - timedelta(seconds=1)) is None
-    notice = notice_of([active], Given(), now=due)
+    assert notice_of("shop", [active], Given(), now=due - timedelta(seconds=1)) is None
+    notice = notice_of("shop", [active], Given(), now=due)
     assert notice is not None
     assert notice.reason is Reason.ISSUING_CA_REQUIRED
-    assert notice_of([active], Given("next"), now=due) is None
-    assert notice_of([active, stored(make_ca(), 2, Phase.PREPARED)], Given(), now=due) is None
-    assert notice_of([replace(active, given_by="")], Given(), now=due) is None
+    assert notice_of("shop", [active], Given("next"), now=due) is None
+    assert notice_of("shop", [active, stored(make_ca(), 2, Phase.PREPARED)], Given(), now=due) is None
+    assert notice_of("shop", [replace(active, given_by="")], Given(), now=due) is None
 
 
 def test_what_is_refused_is_said_before_that() -> None:
     active = stored(make_ca(), given_by="corp-ca")
     given = Given(refused={"b": "Secret b is wrong.", "a": "Secret a is wrong."})
-    notice = notice_of([active], given, now=rotation_time(active))
+    notice = notice_of("shop", [active], given, now=rotation_time(active))
     assert notice is not None
     assert notice.reason is Reason.ISSUING_CA_REFUSED
     assert notice.message.startswith("Secret a is wrong. Secret b is wrong.")

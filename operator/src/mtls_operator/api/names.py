@@ -57,6 +57,9 @@ ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
 ROTATE_COMPROMISED: Final = "compromised"
 #: On what must be read by later operators, CAs and pages of ledgers: which format it is in; missing: the first.
 FORMAT_ANNOTATION: Final = f"{GROUP}/format"
+#: On the Secret of the CA that signs: where those before it stand, ``1=Retired,2=Retiring``. One that comes back from
+#: an older copy does not go back.
+PREDECESSORS_ANNOTATION: Final = f"{GROUP}/predecessors"
 #: On the Secret of a managed CA that was retired: since when.
 RETIRED_ANNOTATION: Final = f"{GROUP}/retired-at"
 #: On the Secret of a managed CA: when the namespace's whole allowance of serial numbers is there again.

@@ -71,6 +71,7 @@ class Reason(StrEnum):
     # The authority.
     CA_MISSING = "CAMissing"
     CA_ROTATION = "CARotation"
+    FORMER_CA_MISSING = "FormerCAMissing"
     INVALID_CA = "InvalidCA"
     ISSUING_CA_REFUSED = "IssuingCARefused"
     ISSUING_CA_REQUIRED = "IssuingCARequired"

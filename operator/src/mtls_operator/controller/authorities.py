@@ -44,8 +44,10 @@ from mtls_operator.plan.authority import (
     closed,
     generation_of,
     opened,
+    predecessors_of,
     read_generations,
     read_stored,
+    recorded,
     reserve,
     selector,
 )
@@ -354,9 +356,21 @@ class Authorities:
             first = max(one.next_index for one in tenant.generations)
             start = max(tenant.mark, self._given_out(tenant))
             held = tenant.held(stored)
-            document = opened(held, first_index=first, next_index=start, now=self.context.now())
+            document = opened(
+                held,
+                first_index=first,
+                next_index=start,
+                now=self.context.now(),
+                predecessors=predecessors_of(tenant.generations),
+            )
             await self._replace(tenant, held, document)
             tenant.free = range(0)
+
+    async def record(self, tenant: Tenant, stored: Stored) -> None:
+        """Keep on record, with the generation that signs, where those before it stand."""
+        async with tenant.lock:
+            held = tenant.held(stored)
+            await self._replace(tenant, held, recorded(held, predecessors_of(tenant.generations)))
 
     async def _replace(self, tenant: Tenant, stored: Stored, document: Document) -> None:
         try:

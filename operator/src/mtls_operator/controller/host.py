@@ -184,7 +184,7 @@ class HostReconciler:
                 filling=filling(context, tenant),
                 notes=trusted.notes,
                 holds_up=holds_up(context.world, tenant, host, because=held_up),
-                notice=notice_of(tenant.generations, tenant.given, now=context.now())
+                notice=notice_of(namespace, tenant.generations, tenant.given, now=context.now())
                 if host.client_cas.managed
                 else None,
                 outdated=outdated,

@@ -35,7 +35,7 @@ class Notices:
         """Say what has changed since the last look."""
         self._say_gone(tenant)
         before = tenant.notice
-        tenant.notice = notice_of(tenant.generations, tenant.given, now=self.context.now())
+        tenant.notice = notice_of(tenant.namespace, tenant.generations, tenant.given, now=self.context.now())
         if tenant.notice == before:
             return
         if tenant.notice is not None:

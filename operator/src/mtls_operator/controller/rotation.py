@@ -60,7 +60,8 @@ class Rotation:
             if step is None:
                 break
             await self._take(tenant, step)
-            self._tell(tenant, step)
+            if step.move is not Move.RECORD:
+                self._tell(tenant, step)
         return self._again(tenant)
 
     def _next(self, tenant: Tenant) -> Step | None:
@@ -90,6 +91,8 @@ class Rotation:
             await self.authorities.prepare(tenant, step.given)
         elif step.move is Move.OPEN:
             await self.authorities.open(tenant, step.stored)
+        elif step.move is Move.RECORD:
+            await self.authorities.record(tenant, step.stored)
         else:
             phase = Phase.RETIRED if step.move is Move.RETIRE else step.phase
             await self.authorities.close(tenant, step.stored, phase)

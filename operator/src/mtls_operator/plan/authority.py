@@ -77,6 +77,10 @@ class Phase(StrEnum):
     RETIRED = "Retired"
 
 
+_ORDER: Final = (Phase.PREPARED, Phase.ACTIVE, Phase.RETIRING, Phase.RETIRED)
+_CLOSED: Final = (Phase.RETIRING, Phase.RETIRED)
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One generation of a CA as it is kept: which indices are its own, and the Secret without its data.
@@ -85,7 +89,8 @@ class Stored:
     ``allowance`` is the mark of what its namespace has spent. ``given_by`` names the Secret of a user that it was taken
     from; empty: the operator made it. ``chain_pem`` are the certificates above such a CA, the root last. ``others`` is
     what else lies in the Secret, that chain and what a newer operator wrote: it stays. ``retired_at`` is since when its
-    leaves count no more, where that is on record.
+    leaves count no more, where that is on record. ``predecessors`` are the generations before it that were closed, and
+    where they stood.
     """
 
     authority: Authority
@@ -100,6 +105,7 @@ class Stored:
     chain_pem: tuple[str, ...] = ()
     others: Mapping[str, Secret] = field(default_factory=dict)
     retired_at: datetime | None = None
+    predecessors: Mapping[int, Phase] = field(default_factory=dict)
 
     def signs_since(self, *, now: datetime) -> datetime:
         """Return when it took over from its predecessor; where nothing says so that can be true, when it was made."""
@@ -191,7 +197,8 @@ def read_generations(bodies: Iterable[Mapping[str, Any]], namespace: str) -> tup
         generation = generation_of(body["metadata"]["name"], namespace)
         if generation is not None:
             found.append(read_stored(body, generation))
-    generations = _without_superseded(sorted(found, key=lambda stored: stored.generation))
+    found.sort(key=lambda stored: stored.generation)
+    generations = _as_recorded(_without_superseded(found))
     if generations and not any(stored.phase is Phase.ACTIVE for stored in generations):
         _require_successor(generations, namespace)
     return generations
@@ -210,11 +217,47 @@ def _without_superseded(generations: Sequence[Stored]) -> tuple[Stored, ...]:
     )
 
 
-def is_superseded(stored: Stored) -> bool:
-    """Say whether the Secret of a generation still says that it signs, which its successor has taken over."""
+def _as_recorded(generations: Sequence[Stored]) -> tuple[Stored, ...]:
+    """Return generations where none is further back than its successors have seen it.
+
+    A CA that was dropped because its key was stolen must not count again with an older copy of its Secret.
+    """
+    recorded = predecessors_of(generations)
+    return tuple(
+        replace(one, phase=recorded[one.generation])
+        if _ORDER.index(recorded.get(one.generation, one.phase)) > _ORDER.index(one.phase)
+        else one
+        for one in generations
+    )
+
+
+def predecessors_of(generations: Iterable[Stored]) -> dict[int, Phase]:
+    """Return where the closed generations stand, by their Secrets and by what their successors have on record."""
+    found: dict[int, Phase] = {}
+    for stored in generations:
+        seen = {number: phase for number, phase in stored.predecessors.items() if number < stored.generation}
+        if stored.phase in _CLOSED:
+            seen[stored.generation] = stored.phase
+        for number, phase in seen.items():
+            found[number] = max(phase, found.get(number, phase), key=_ORDER.index)
+    return found
+
+
+def missing_predecessors(generations: Sequence[Stored]) -> tuple[int, ...]:
+    """Return the generations whose leaves should count, but whose Secrets are missing."""
+    there = {stored.generation for stored in generations}
+    return tuple(
+        number
+        for number, phase in sorted(predecessors_of(generations).items())
+        if phase is Phase.RETIRING and number not in there
+    )
+
+
+def is_set_back(stored: Stored) -> bool:
+    """Say whether the Secret of a generation says less than what its successors show."""
     annotations = stored.body.get("metadata", {}).get("annotations") or {}
     said = annotations.get(names.PHASE_ANNOTATION, Phase.ACTIVE.value)
-    return stored.phase is Phase.RETIRING and bool(annotations) and said == Phase.ACTIVE.value
+    return stored.phase in _CLOSED and bool(annotations) and said != stored.phase.value
 
 
 def _require_successor(generations: tuple[Stored, ...], namespace: str) -> None:
@@ -253,6 +296,7 @@ def read_stored(body: Mapping[str, Any], generation: int) -> Stored:
             f"Secret {name} in the operator's namespace has no usable annotation {names.PHASE_ANNOTATION}: "
             "restore it from a backup."
         ) from None
+    predecessors = _read_predecessors(str(annotations.get(names.PREDECESSORS_ANNOTATION) or ""), name)
     given_by = str(annotations.get(names.GIVEN_BY_ANNOTATION) or "")
     certificate = secret_value(body, names.TLS_CERT_KEY) or b""
     private = Secret(secret_value(body, names.TLS_KEY_KEY) or b"")
@@ -276,6 +320,7 @@ def read_stored(body: Mapping[str, Any], generation: int) -> Stored:
         rotate=str(annotations.get(names.ROTATE_ANNOTATION) or ""),
         allowance=str(annotations.get(names.ALLOWANCE_ANNOTATION) or ""),
         retired_at=_moment(annotations.get(names.RETIRED_ANNOTATION)),
+        predecessors=predecessors,
         given_by=given_by,
         chain_pem=chain_pem,
         others={
@@ -283,6 +328,20 @@ def read_stored(body: Mapping[str, Any], generation: int) -> Stored:
             for key in sorted((body.get("data") or {}).keys() - _KEYS)
         },
     )
+
+
+def _read_predecessors(text: str, secret_name: str) -> dict[int, Phase]:
+    try:
+        pairs = [part.split("=") for part in text.split(",")] if text else []
+        found = {int(number): Phase(phase) for number, phase in pairs}
+    except ValueError:
+        found, pairs = {}, [[]]
+    if len(found) < len(pairs):
+        raise AuthorityUnusableError(
+            f"Secret {secret_name} in the operator's namespace has no usable annotation "
+            f"{names.PREDECESSORS_ANNOTATION}: restore it from a backup."
+        )
+    return found
 
 
 def _moment(text: object) -> datetime | None:
@@ -321,7 +380,14 @@ def closed(stored: Stored, phase: Phase, *, now: datetime) -> Document:
     return document
 
 
-def opened(stored: Stored, *, first_index: int, now: datetime, next_index: int = 0) -> Document:
+def opened(
+    stored: Stored,
+    *,
+    first_index: int,
+    now: datetime,
+    next_index: int = 0,
+    predecessors: Mapping[int, Phase] | None = None,
+) -> Document:
     """Return the Secret of a prepared generation that signs from now on.
 
     ``first_index`` is the first of its own, ``next_index`` the first that it may give out, if that is a later one.
@@ -329,6 +395,18 @@ def opened(stored: Stored, *, first_index: int, now: datetime, next_index: int =
     next_index = max(first_index, next_index)
     document = _replaced(stored, phase=Phase.ACTIVE, next_index=next_index, first_index=first_index)
     document["metadata"]["annotations"][names.SIGNS_SINCE_ANNOTATION] = format_timestamp(now)
+    return _with_predecessors(document, predecessors or {})
+
+
+def recorded(stored: Stored, predecessors: Mapping[int, Phase]) -> Document:
+    """Return the Secret of the generation that signs with the record of those before it."""
+    return _with_predecessors(_replaced(stored), predecessors)
+
+
+def _with_predecessors(document: Document, predecessors: Mapping[int, Phase]) -> Document:
+    text = ",".join(f"{number}={phase.value}" for number, phase in sorted(predecessors.items()))
+    if text:
+        document["metadata"]["annotations"][names.PREDECESSORS_ANNOTATION] = text
     return document
 
 

@@ -17,13 +17,13 @@ from mtls_operator.api.reason import Reason
 from mtls_operator.api.secret import Secret
 from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.pki import IssuingAuthority, PkiError, TrustedCa, describe_ca, load_issuing_authority
-from mtls_operator.plan.authority import Phase, Stored
+from mtls_operator.plan.authority import Phase, Stored, missing_predecessors
 from mtls_operator.plan.objects import secret_value
 from mtls_operator.plan.rotation import rotation_time, wants_successor
 from mtls_operator.plan.trouble import Trouble
 
 #: Reasons of a notice.
-NOTICES: Final = (Reason.ISSUING_CA_REFUSED, Reason.ISSUING_CA_REQUIRED)
+NOTICES: Final = (Reason.FORMER_CA_MISSING, Reason.ISSUING_CA_REFUSED, Reason.ISSUING_CA_REQUIRED)
 #: What a Secret may hold of certificates: some dozens of large ones. Above, nothing is parsed.
 _MOST_BYTES: Final = 256 * 1024
 
@@ -190,8 +190,17 @@ def _mark_of(meta: Mapping[str, Any]) -> Mark | None:
     return Mark(parts[0], int(parts[1]), parts[2])
 
 
-def notice_of(generations: Sequence[Stored], given: Given, *, now: datetime) -> Trouble | None:
-    """Return what an administrator has to do about the issuing CA while everything goes on; None: nothing."""
+def notice_of(
+    namespace: str, generations: Sequence[Stored], given: Given, *, now: datetime
+) -> Trouble | None:
+    """Return what an administrator has to do about the managed CA while everything goes on; None: nothing."""
+    missing = [names.authority_secret(namespace, number) for number in missing_predecessors(generations)]
+    if missing:
+        return Trouble(
+            Reason.FORMER_CA_MISSING,
+            f"Of a former CA the Secret {' and '.join(missing)} is missing in the operator's namespace: certificates "
+            "that it signed are refused, although they have not ended. Restore it from a backup.",
+        )
     active = next((stored for stored in generations if stored.phase is Phase.ACTIVE), None)
     prepared = any(stored.phase is Phase.PREPARED for stored in generations)
     if given.refused:

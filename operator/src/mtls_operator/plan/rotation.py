@@ -1,8 +1,9 @@
 """How a namespace's CA is replaced by its successor, one visible and durable step at a time.
 
 Prepared (in every bundle, confirmed by every proxy) -> the old one closed -> the new one opened -> leaves issued
-anew -> the old one retired when its last leaf has ended. Every step is one write of one Secret, and what comes next
-follows from what those Secrets say: a crash between any two of them goes on where it stopped (guarantee G3).
+anew -> the old one retired when its last leaf has ended, which its successor keeps on record. Every step is one write
+of one Secret, and what comes next follows from what those Secrets say: a crash between any two of them goes on where it
+stopped (guarantee G3).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, Protocol
 
 from mtls_operator.api import names
 from mtls_operator.pki import CertificateFacts, has_index, index_of, parse_serial
-from mtls_operator.plan.authority import Phase, Stored, is_superseded
+from mtls_operator.plan.authority import Phase, Stored, is_set_back, predecessors_of
 from mtls_operator.plan.capacity import is_spent
 from mtls_operator.plan.ledger import Entry, Record
 
@@ -27,6 +28,7 @@ class Move(StrEnum):
     CLOSE = "close the old CA"
     OPEN = "open the new CA"
     RETIRE = "retire the old CA"
+    RECORD = "record where the former CAs stand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,9 @@ def next_step(
     prepared = next((stored for stored in generations if stored.phase is Phase.PREPARED), None)
     if active is None:
         return Step(Move.OPEN, prepared) if prepared is not None else None
-    ending = _next_ending(generations, living)
-    if ending is not None:
-        return ending
+    of_former = _next_of_former(generations, active, living)
+    if of_former is not None:
+        return of_former
     if prepared is not None:
         if is_compromised(active):
             return Step(Move.CLOSE, active, Phase.RETIRED)
@@ -87,12 +89,14 @@ def next_step(
     return None
 
 
-def _next_ending(generations: Sequence[Stored], living: Collection[int]) -> Step | None:
+def _next_of_former(generations: Sequence[Stored], active: Stored, living: Collection[int]) -> Step | None:
     for stored in generations:
         if stored.phase is Phase.RETIRING and (is_compromised(stored) or stored.generation not in living):
             return Step(Move.RETIRE, stored)
-        if is_superseded(stored):
-            return Step(Move.CLOSE, stored)
+        if is_set_back(stored):
+            return Step(Move.CLOSE, stored, stored.phase)
+    if predecessors_of(generations) != active.predecessors:
+        return Step(Move.RECORD, active)
     return None
 
 
