@@ -223,6 +223,26 @@ def test_a_list_ends_by_the_clock_of_the_proxy_also_on_an_open_connection_and_wi
         assert client.get(FREE, HOST).status == 403
 
 
+@pytest.mark.parametrize("protocol", ["http1", "http2"])
+def test_a_ca_ends_by_the_clock_of_the_proxy_also_on_an_open_connection_and_without_an_operator(
+    partner: Partner, protocol: str
+) -> None:
+    """Its certificate may say that it is valid for longer; a new handshake would not believe that either."""
+    partner.lab.people.add("partner", leaf(partner.first, "client"))
+    end = int(time.time()) + 2
+    ending = IssuerTrust(partner.first.digest, listed=False, ends=end)
+    with getattr(partner.lab, protocol)("partner") as client:
+        partner.lab.push_rules(replace(partner.lab.rules, issuers=(ending,)))
+        assert client.get(ADMIN, HOST).status == 200
+        deadline = time.monotonic() + 10
+        while client.get(ADMIN, HOST).status == 200:
+            assert time.monotonic() < deadline
+        assert time.time() >= end
+        partner.lab.upstream.inbox.clear()
+        assert client.get(FREE, HOST).status == 200
+        assert [value for one in partner.lab.upstream.inbox.all() for value in one.values(XFCC)] == []
+
+
 def test_a_list_of_forty_thousand_is_loaded_and_asked(partner: Partner) -> None:
     bad, good = leaf(partner.first, "bad"), leaf(partner.first, "good")
     partner.trust(revoked(bad, among=40_000))

@@ -122,3 +122,9 @@ def test_a_configuration_is_generated_again_only_when_something_that_it_rests_on
     ):
         assert isinstance(anew, Configuration)
         assert anew is not first
+
+
+def test_the_proxy_knows_when_each_ca_ends() -> None:
+    built = again(rules_for("api", [made(1)], {}, {}), trusts=(PARTNER,))
+    assert isinstance(built, Configuration)
+    assert f'["{CA.digest}"] = {int(PARTNER.not_after.timestamp())}' in built.script

@@ -44,12 +44,14 @@ class IssuerTrust:
 
     ``digest``: SHA-256 of the DER, 64 lower-case hex digits. ``listed``: a managed CA, whose revocations must be in
     the namespace's revocation script; without them its certificates are of unknown state and refused. ``imported``:
-    what is known of the revocations of a CA that its users brought; None: it has no lists.
+    what is known of the revocations of a CA that its users brought; None: it has no lists. ``ends``: its end, in
+    seconds since 1970: then nothing that it issued counts, also on connections that are open; None: not asked.
     """
 
     digest: str
     listed: bool
     imported: SerialSet | Unlisted | None = None
+    ends: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +127,13 @@ def _config(
     exact = {name for name in lowered if not name.startswith("*.")}
     listed = {issuer.digest for issuer in issuers if issuer.listed}
     trust = {_digest(issuer.digest): lua_bool(issuer.digest in listed) for issuer in issuers}
+    ends = {issuer.digest: str(int(issuer.ends)) for issuer in issuers if issuer.ends is not None}
     return lua_table(
         [
             ("exact", _set(exact)),
             ("wildcard", _set(wildcards)),
             ("issuers", lua_table(trust.items())),
+            ("ends", lua_table(ends.items())),
             ("reads_certificate", lua_bool(reads_certificate)),
         ]
     )

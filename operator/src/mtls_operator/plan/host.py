@@ -156,7 +156,12 @@ def configure(  # noqa: PLR0913 - what a configuration rests on, most of it by k
 
 
 def _script(host: Host, rules: HostRules, trusts: Sequence[Trust], *, epoch: int) -> str:
-    issuers = [IssuerTrust(trust.digest, listed=trust.listed, imported=trust.imported) for trust in trusts]
+    issuers = [
+        IssuerTrust(
+            trust.digest, listed=trust.listed, imported=trust.imported, ends=int(trust.not_after.timestamp())
+        )
+        for trust in trusts
+    ]
     return rules_script(
         epoch=epoch,
         hostnames=host.hostnames,

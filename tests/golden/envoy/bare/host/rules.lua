@@ -6,6 +6,7 @@ jit.on(true, true)
 return {}
 end)()
 local config = {
+  ["ends"] = {},
   ["exact"] = {},
   ["issuers"] = {},
   ["reads_certificate"] = false,
@@ -1575,13 +1576,14 @@ local function is_ours(host)
 end
 
 -- The server name that the client asked for, and its certificate: whether it presented one, the issuer in the verified
--- chain (false when there is none), and when it ends.
+-- chain (false when there is none), and when it or its issuer ends.
 local client_of = by_connection(function(info)
   local ssl = info:downstreamSslConnection()
   local client = { name = info:requestedServerName():lower(), presented = false, issuer = false }
   if ssl ~= nil and ssl:peerCertificatePresented() then
     client.presented, client.ends = true, ssl:expirationPeerCertificate()
     client.issuer = ssl:peerCertificateValidated() and ssl:sha256PeerCertificateIssuerDigest()
+    client.ends = math.min(client.ends, config.ends[client.issuer] or client.ends)
   end
   return client
 end)
