@@ -87,6 +87,28 @@ async def test_a_namespace_without_a_ca_is_no_answer(lab: Lab) -> None:
         assert "has no" in ended.err
 
 
+async def test_a_wrong_namespace_of_the_operator_is_not_taken_for_a_namespace_without_a_ca(lab: Lab) -> None:
+    await _running(lab)
+    for command, code in (("show", 2), ("rotate", 1)):
+        ended = look(lab, "ca", command, "--operator-namespace", "elsewhere")
+        assert ended.code == code
+        assert f"namespace {NAMESPACE} has a CA, and namespace elsewhere has no Secret of it" in ended.err
+        assert "--operator-namespace" in ended.err
+
+
+async def test_it_is_said_that_the_ca_that_signed_is_missing(lab: Lab) -> None:
+    await _running(lab)
+    await do(lab, "ca", "rotate", "--wait")
+    lab.cluster.remove(Kind.SECRET, SYSTEM, names.authority_secret(NAMESPACE, 2))
+    await lab.settle()
+    assert "the Secret of the CA that signed is missing" in look(lab, "ca", "show").out
+    (attention,) = _shown(lab)["attention"]
+    assert attention.startswith("No generation signs")
+    ended = look(lab, "ca", "rotate")
+    assert ended.code == 1
+    assert "the Secret of the CA that signed is missing" in ended.err
+
+
 async def test_a_rotation_is_followed_through_its_phases(lab: Lab) -> None:
     await _running(lab, renewal={"revokeOldAfter": "1h"})
     first = lab.serial()

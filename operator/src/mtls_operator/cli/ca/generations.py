@@ -107,15 +107,38 @@ async def read_view(cluster: Cluster, namespace: str, operator: str, *, now: dat
         return await _seen_from_inside(cluster, namespace, certificates)
     if not kept:
         refused = "".join(f"\n{one.refused}" for one in given if one.refused)
-        raise Unanswered(
-            f"namespace {namespace} has no CA: it is made with the first host or certificate{refused}"
-        )
+        raise Unanswered(await none_kept(cluster, namespace, operator) + refused)
     records: list[Record] = []
     for page in pages:
         records += decode(str((page.get("data") or {}).get(RECORDS_KEY, "")))[0]
     leaves = _leaves(kept, latest(records), certificates, now=now)
     counted = tuple(replace(one, leaves=_ordered(leaves[one.generation])) for one in reversed(kept))
     return View(counted, complete=True, given=given)
+
+
+async def none_kept(cluster: Cluster, namespace: str, operator: str) -> str:
+    """Return what it means that no Secret of a namespace's CA was found: the namespace itself may show one."""
+    bundle = await cluster.get(Kind.CONFIG_MAP, namespace, names.CLIENT_CA_CONFIGMAP)
+    if not _pems(bundle):
+        return f"namespace {namespace} has no CA: it is made with the first host or certificate"
+    return (
+        f"namespace {namespace} has a CA, and namespace {operator} has no Secret of it: where the operator runs in "
+        "another namespace, name that with --operator-namespace; otherwise restore the Secret from a backup"
+    )
+
+
+def signs_nothing(generations: Sequence[Generation]) -> str:
+    """Return what is wrong where generations are there and none of them signs, or is about to; else an empty text."""
+    if any(one.phase in {Phase.ACTIVE, Phase.PREPARED, None} for one in generations):
+        return ""
+    return (
+        "No generation signs, and nothing is issued: the Secret of the CA that signed is missing. Restore it from a "
+        "backup; the condition Programmed of the hosts has its name."
+    )
+
+
+def _pems(bundle: Body | None) -> list[str]:
+    return _PEM.findall(str(((bundle or {}).get("data") or {}).get(names.CA_KEY) or ""))
 
 
 async def read_given(cluster: Cluster, namespace: str, operator: str) -> tuple[GivenSecret, ...]:
@@ -211,7 +234,7 @@ def _ordered(leaves: Iterable[Leaf]) -> tuple[Leaf, ...]:
 async def _seen_from_inside(cluster: Cluster, namespace: str, certificates: Iterable[Body]) -> View:
     """Return what the bundle, the hosts and the certificates of the namespace tell."""
     bundle = await cluster.get(Kind.CONFIG_MAP, namespace, names.CLIENT_CA_CONFIGMAP)
-    pems = _PEM.findall(str(((bundle or {}).get("data") or {}).get(names.CA_KEY) or ""))
+    pems = _pems(bundle)
     if not pems:
         raise Unanswered(
             f"namespace {namespace} has no ConfigMap {names.CLIENT_CA_CONFIGMAP} with a CA: it is made with the first "
