@@ -61,6 +61,21 @@ async def test_certificates_that_are_revoked_or_left_their_object_are_counted_as
     assert _shown(lab)["generations"][0]["certificates"] == 2
 
 
+async def test_certificates_of_a_former_namespace_of_the_name_are_not_counted(lab: Lab) -> None:
+    lab.cluster.make(certificate("retained", deletionPolicy="Retain"))
+    await _running(lab)
+    lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, "retained")
+    await lab.settle()
+    lab.cluster.remove_namespace(NAMESPACE)
+    await lab.settle()
+    lab.cluster.make_namespace(NAMESPACE)
+    lab.cluster.make(host())
+    lab.cluster.make(certificate("gateway"))
+    await lab.settle()
+    (one,) = _shown(lab)["generations"]
+    assert (one["generation"], one["certificates"]) == (2, 1)
+
+
 async def test_no_key_is_shown(lab: Lab) -> None:
     """G5."""
     await _running(lab)

@@ -99,7 +99,8 @@ async def read_view(cluster: Cluster, namespace: str, operator: str, *, now: dat
     certificates = await cluster.list(Kind.CERTIFICATE, namespace)
     try:
         kept = await read_kept(cluster, namespace, operator)
-        pages = await cluster.list(Kind.CONFIG_MAP, operator, labels=selector("ledger", namespace))
+        uid = await _life_of(cluster, namespace)
+        pages = await cluster.list(Kind.CONFIG_MAP, operator, labels=selector("ledger", namespace, uid))
         given = await read_given(cluster, namespace, operator)
     except RejectedError as error:
         if not is_forbidden(error):
@@ -165,12 +166,17 @@ async def read_kept(cluster: Cluster, namespace: str, operator: str) -> list[Gen
         Unanswered: there is no namespace, or a Secret cannot be read.
     """
     bodies = await cluster.list(Kind.SECRET, operator, labels=selector("authority", namespace))
+    uid = await _life_of(cluster, namespace)
+    ours = [body for body in bodies if body["metadata"]["labels"].get(names.NAMESPACE_UID_LABEL) == uid]
+    return sorted((_generation(body, namespace) for body in ours), key=lambda one: one.generation)
+
+
+async def _life_of(cluster: Cluster, namespace: str) -> str:
+    """Return the UID of a namespace: what is kept of a former one of its name is about others' certificates."""
     home = await cluster.get(Kind.NAMESPACE, None, namespace)
     if home is None:
         raise Unanswered(f"there is no namespace {namespace}")
-    uid = home["metadata"]["uid"]
-    ours = [body for body in bodies if body["metadata"]["labels"].get(names.NAMESPACE_UID_LABEL) == uid]
-    return sorted((_generation(body, namespace) for body in ours), key=lambda one: one.generation)
+    return str(home["metadata"]["uid"])
 
 
 def _generation(body: Body, namespace: str) -> Generation:
