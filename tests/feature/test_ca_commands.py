@@ -61,6 +61,21 @@ async def test_certificates_that_are_revoked_or_left_their_object_are_counted_as
     assert _shown(lab)["generations"][0]["certificates"] == 2
 
 
+async def test_certificates_of_a_former_namespace_of_the_name_are_not_counted(lab: Lab) -> None:
+    lab.cluster.make(certificate("retained", deletionPolicy="Retain"))
+    await _running(lab)
+    lab.cluster.remove(Kind.CERTIFICATE, NAMESPACE, "retained")
+    await lab.settle()
+    lab.cluster.remove_namespace(NAMESPACE)
+    await lab.settle()
+    lab.cluster.make_namespace(NAMESPACE)
+    lab.cluster.make(host())
+    lab.cluster.make(certificate("gateway"))
+    await lab.settle()
+    (one,) = _shown(lab)["generations"]
+    assert (one["generation"], one["certificates"]) == (2, 1)
+
+
 async def test_no_key_is_shown(lab: Lab) -> None:
     """G5."""
     await _running(lab)
@@ -85,6 +100,28 @@ async def test_a_namespace_without_a_ca_is_no_answer(lab: Lab) -> None:
         ended = look(lab, "ca", "show", forbidden=forbidden)
         assert ended.code == 2
         assert "has no" in ended.err
+
+
+async def test_a_wrong_namespace_of_the_operator_is_not_taken_for_a_namespace_without_a_ca(lab: Lab) -> None:
+    await _running(lab)
+    for command, code in (("show", 2), ("rotate", 1)):
+        ended = look(lab, "ca", command, "--operator-namespace", "elsewhere")
+        assert ended.code == code
+        assert f"namespace {NAMESPACE} has a CA, and namespace elsewhere has no Secret of it" in ended.err
+        assert "--operator-namespace" in ended.err
+
+
+async def test_it_is_said_that_the_ca_that_signed_is_missing(lab: Lab) -> None:
+    await _running(lab)
+    await do(lab, "ca", "rotate", "--wait")
+    lab.cluster.remove(Kind.SECRET, SYSTEM, names.authority_secret(NAMESPACE, 2))
+    await lab.settle()
+    assert "the Secret of the CA that signed is missing" in look(lab, "ca", "show").out
+    (attention,) = _shown(lab)["attention"]
+    assert attention.startswith("No generation signs")
+    ended = look(lab, "ca", "rotate")
+    assert ended.code == 1
+    assert "the Secret of the CA that signed is missing" in ended.err
 
 
 async def test_a_rotation_is_followed_through_its_phases(lab: Lab) -> None:

@@ -220,7 +220,7 @@ async def test_a_lost_certificate_is_revoked_by_its_number(
     which = ["--file", str(file)] if by_file else ["--serial", serial.lower()]
     ended = await do(lab, "cert", "revoke", *which)
     assert ended.code == 0, ended.err
-    assert f"every proxy refuses certificate {serial}" in ended.out
+    assert f"every proxy of namespace {NAMESPACE} refuses certificate {serial}" in ended.out
     assert lab.is_refused(serial)
     assert all(version for proxy in lab.proxies.values() for version in proxy.runs.values())
 

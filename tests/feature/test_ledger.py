@@ -116,6 +116,30 @@ async def test_the_recovery_is_said_on_the_host(lab: Lab, harm: Harm) -> None:
     assert (f"{PAGE} line 1" in message) == (harm is _damaged)
 
 
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [(_deleted, "LedgerRollback"), (_rolled_back, "LedgerRollback"), (_damaged, "LedgerUnreadable")],
+)
+async def test_the_recovery_is_said_on_the_host_while_running(lab: Lab, harm: Harm, reason: str) -> None:
+    await _two_revoked(lab)
+    harm(lab)
+    await lab.settle(failures=True)
+    assert lab.condition(Kind.HOST, "api", "ResolvedRefs")[:2] == ("True", reason)
+
+
+async def test_a_ledger_that_was_mended_is_said_on_the_host(lab: Lab) -> None:
+    await _two_revoked(lab)
+    await lab.stop()
+    _damaged(lab)
+    await lab.start()
+    await lab.settle()
+    text = str(lab.cluster.read(Kind.CONFIG_MAP, SYSTEM, PAGE)["data"][RECORDS_KEY])
+    mended = "".join(line for line in text.splitlines(keepends=True) if line.endswith("}\n"))
+    lab.cluster.edit(Kind.CONFIG_MAP, SYSTEM, PAGE, {"data": {RECORDS_KEY: mended}})
+    await lab.settle()
+    assert lab.condition(Kind.HOST, "api", "ResolvedRefs")[1] == "LedgerRollback"
+
+
 async def test_a_restore_is_not_undone_by_an_older_ledger(lab: Lab) -> None:
     await _two_revoked(lab)
     page = lab.cluster.read(Kind.CONFIG_MAP, SYSTEM, PAGE)

@@ -196,6 +196,46 @@ async def test_a_compromised_ca_is_dropped_at_once(lab: Lab) -> None:
     assert is_signed_by(_ca(lab, 2), _leaf(lab))
 
 
+async def test_certificates_are_not_ready_before_every_proxy_trusts_a_ca_that_took_over_at_once(
+    lab: Lab,
+) -> None:
+    await _running(lab)
+    proxy = next(iter(lab.proxies.values()))
+    proxy.fresh = False
+    _rotate(lab, names.ROTATE_COMPROMISED)
+    await lab.settle()
+    assert is_signed_by(_ca(lab, 2), _leaf(lab))
+    status, reason, message = lab.condition(Kind.CERTIFICATE, "gateway", "Ready")
+    assert (status, reason) == ("False", "ProxyPending")
+    assert message.startswith("Not every proxy trusts the CA that signed it yet")
+    proxy.fresh = True
+    await lab.pass_time(seconds=30)
+    assert lab.condition(Kind.CERTIFICATE, "gateway", "Ready")[0] == "True"
+
+
+async def test_a_proxy_that_comes_later_does_not_make_certificates_unready(lab: Lab) -> None:
+    await _running(lab)
+    _rotate(lab, names.ROTATE_COMPROMISED)
+    await lab.pass_time(seconds=30)
+    assert lab.condition(Kind.CERTIFICATE, "gateway", "Ready")[0] == "True"
+    next(iter(lab.proxies.values())).fresh = False
+    await lab.pass_time(seconds=30)
+    assert lab.condition(Kind.CERTIFICATE, "gateway", "Ready")[0] == "True"
+
+
+async def test_certificates_are_ready_again_when_the_patience_for_a_host_ends(lab: Lab) -> None:
+    await _running(lab)
+    next(iter(lab.proxies.values())).fresh = False
+    _rotate(lab, names.ROTATE_COMPROMISED)
+    await lab.settle()
+    await lab.restart()
+    await lab.pass_time(seconds=10)
+    assert lab.condition(Kind.CERTIFICATE, "gateway", "Ready")[1] == "ProxyPending"
+    await lab.pass_time(minutes=6)
+    assert lab.condition(Kind.CERTIFICATE, "gateway", "Ready")[0] == "True"
+    assert lab.condition(Kind.HOST, "api", "Deployed")[0] == "False"
+
+
 async def test_a_ca_found_compromised_while_it_retires_is_dropped_at_once(lab: Lab) -> None:
     await _running(lab)
     _rotate(lab)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.unit.cli.terminal import run
@@ -14,6 +16,8 @@ from mtls_operator import __version__
 from mtls_operator.cli.command import Parser
 from mtls_operator.cli.main import build_parser
 from mtls_operator.cli.screen import Form, Screen, Style
+
+ROOT = Path(__file__).parents[3]
 
 
 class Terminal(io.StringIO):
@@ -40,6 +44,14 @@ def test_every_command_has_help_that_says_what_it_does(words: tuple[str, ...]) -
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith(" ".join(["usage: kubectl mtls", *words]))
     assert max(map(len, ended.out.splitlines())) <= 120
+
+
+def test_folders_of_this_project_in_the_examples_have_manifests_to_read() -> None:
+    folders = {
+        folder for words in COMMANDS for folder in re.findall(r"-f (examples\S*)", run(*words, "--help").out)
+    }
+    assert folders
+    assert all(list((ROOT / folder).glob("*.yaml")) for folder in folders)
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if len(words) != 1], ids=" ".join)

@@ -82,7 +82,8 @@ def test_a_mark_of_another_life_of_the_namespace_refuses_this_ca_and_no_other_on
     assert candidate is not None
     mark = str(mark_of(candidate, uid="former", generation=1))
     assert (
-        "former namespace" in refusals([secret(ca, **{names.ADOPTED_ANNOTATION: mark})], scene())["corp-ca"]
+        "former namespace of this name, or for another one"
+        in refusals([secret(ca, **{names.ADOPTED_ANNOTATION: mark})], scene())["corp-ca"]
     )
     assert judge([secret(make_ca(), **{names.ADOPTED_ANNOTATION: mark})], scene())[0].candidate == "corp-ca"
 

@@ -56,6 +56,15 @@ def test_the_oldest_object_gets_the_place_that_is_left() -> None:
     assert not may("young", claims, 2)
 
 
+def test_a_refusal_says_that_older_objects_have_the_places_that_are_left() -> None:
+    claims = [claim("young", age=1), claim("old", age=2), issued("a")]
+    message = refusal_of("young", claims, Maximum(2), now=NOW)
+    assert message.startswith(
+        "The namespace has 1 valid certificates and may have 2; older ClientCertificates"
+    )
+    assert "the 1 that is left: delete or revoke those that cannot get one" in message
+
+
 def test_of_two_objects_of_one_second_the_order_is_always_the_same() -> None:
     claims = [claim("b"), claim("a")]
     assert may("a", claims, 1)

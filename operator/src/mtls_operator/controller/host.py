@@ -262,7 +262,7 @@ class HostReconciler:
             if owner is None or owner.confirmed.get(key) == confirmed:
                 continue
             owner.confirmed[key] = confirmed
-            if any(stored.phase is Phase.PREPARED for stored in owner.generations):
+            if owner.untrusted or any(stored.phase is Phase.PREPARED for stored in owner.generations):
                 self.context.queue.add(keys.authority(owner.namespace))
 
     def _release(self, key: str, granters: frozenset[str]) -> None:

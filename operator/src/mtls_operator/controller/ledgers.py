@@ -46,11 +46,20 @@ class Ledgers:
     async def load(self, tenant: Tenant) -> None:
         """Read the ledger; what memory or the signed, published list knows beyond it is written back."""
         tenant.pages_stale = False
+        said = tenant.recovered, tenant.damaged
         try:
             await self._take(tenant)
         except BaseException:
             tenant.pages_stale = True
             raise
+        finally:
+            if said != (tenant.recovered, tenant.damaged):
+                self._wake_hosts(tenant.namespace)
+
+    def _wake_hosts(self, namespace: str) -> None:
+        """Let the hosts say what became of the ledger: nothing else of theirs may have changed."""
+        for name in self.context.world.hosts.of(namespace):
+            self.context.queue.add(keys.host(namespace, name))
 
     async def record(self, tenant: Tenant, records: Iterable[Record]) -> None:
         """Append records to the ledger; they count once this returns."""

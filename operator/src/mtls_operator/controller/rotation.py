@@ -27,6 +27,7 @@ from mtls_operator.plan.rotation import (
     Confirmations,
     Move,
     Step,
+    is_compromised,
     living_generations,
     next_step,
     rotation_time,
@@ -62,15 +63,13 @@ class Rotation:
             await self._take(tenant, step)
             if step.move is not Move.RECORD:
                 self._tell(tenant, step)
-        return self._again(tenant)
+        return min(self._again(tenant), self._note_untrusted(tenant))
 
     def _next(self, tenant: Tenant) -> Step | None:
         if not tenant.generations:
             return None
         now = self.context.now()
-        confirmations = Confirmations(
-            _confirmed(self.context.world, tenant) | self.granting.confirmed(tenant)
-        )
+        confirmations = self._confirmations(tenant)
         self._note_waiting(tenant, confirmations)
         retiring = any(stored.phase is Phase.RETIRING for stored in tenant.generations)
         living = (
@@ -85,6 +84,9 @@ class Rotation:
             now=now,
             given=tenant.given.candidate,
         )
+
+    def _confirmations(self, tenant: Tenant) -> Confirmations:
+        return Confirmations(_confirmed(self.context.world, tenant) | self.granting.confirmed(tenant))
 
     async def _take(self, tenant: Tenant, step: Step) -> None:
         if step.move is Move.PREPARE:
@@ -150,6 +152,28 @@ class Rotation:
                     names.HOST_KIND, host.meta, reason=Reason.CA_ROTATION.value, message=_WAITS, warning=True
                 )
 
+    def _note_untrusted(self, tenant: Tenant) -> float:
+        """Let certificates say while proxies may not trust their CA yet; return in how many seconds to look again.
+
+        That is after an emergency alone: any other CA signs when all have confirmed it. It ends when they have, or with
+        the patience for a host, which says by itself what it lacks.
+        """
+        active = tenant.stored
+        if active is None:
+            return LOOK_SECONDS
+        left = (active.authority.facts.not_before + PATIENCE - self.context.now()).total_seconds()
+        digest, untrusted = active.authority.digest, False
+        if tenant.accepted != digest:
+            hurried = left > 0 and _took_over_at_once(tenant, active)
+            untrusted = hurried and bool(self._confirmations(tenant).missing(digest))
+        if not untrusted:
+            tenant.accepted = digest
+        if untrusted != tenant.untrusted:
+            tenant.untrusted = untrusted
+            for certificate in self.context.world.certificates.of(tenant.namespace):
+                self.context.queue.add(keys.certificate(tenant.namespace, certificate))
+        return left if untrusted else LOOK_SECONDS
+
     def _again(self, tenant: Tenant) -> float:
         stored = tenant.stored
         if self.authorities.waiting.get(tenant.namespace):
@@ -160,6 +184,13 @@ class Rotation:
         if left <= 0 and stored.given_by:
             return LOOK_SECONDS  # its successor comes from somebody else
         return max(1.0, left)
+
+
+def _took_over_at_once(tenant: Tenant, active: Stored) -> bool:
+    """Say whether the CA that signs follows one whose key was declared compromised."""
+    return any(
+        stored.generation == active.generation - 1 and is_compromised(stored) for stored in tenant.generations
+    )
 
 
 def prepared_in(tenant: Tenant) -> Stored | None:

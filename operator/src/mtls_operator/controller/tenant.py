@@ -100,6 +100,10 @@ class Tenant:
     page_noticed: int = 0
     #: By host (namespace/name): the issuers that every proxy of it trusts now.
     confirmed: dict[str, frozenset[str]] = field(default_factory=dict)
+    #: Whether some proxies may refuse what the CA that signs now has signed: it took the place of one whose key was
+    #: stolen, which waits for nobody. ``accepted`` is the CA that every proxy is known to have had, by digest.
+    untrusted: bool = False
+    accepted: str = ""
     #: What administrators gave as the next CA, whether that must be looked at again, and what they have to do.
     given: Given = field(default_factory=Given)
     given_stale: bool = True

@@ -69,6 +69,7 @@ class Views:
             former=former(context.world, tenant, certificate, now=now),
             pem=_pem(certificate, seen, stored) if facts is not None and seen is not None else "",
             distrusted=stored is not None and not stored.trusted,
+            ahead=tenant.untrusted and stored is not None and stored is tenant.stored,
             incomplete=not current,
             contents=problem,
         )

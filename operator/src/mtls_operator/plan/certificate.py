@@ -38,7 +38,8 @@ class CertificateView:
 
     ``facts`` are those of the certificate in the Secret (or, for a request, in the ConfigMap) that carries our
     object's UID, and ``pem`` is that certificate; there are none where it is missing or damaged. ``distrusted`` says
-    that its CA counts no more. ``incomplete`` says that something else of what is ours is missing there or was edited,
+    that its CA counts no more, ``ahead`` that some proxies may not trust it yet. ``incomplete`` says that something
+    else of what is ours is missing there or was edited,
     ``contents`` why that cannot be put back, or a keystore not be made. ``renewal`` says when the certificate is
     replaced. ``former`` are the earlier certificates of the object that still count, with their ends. ``record`` is the
     ledger's word on its serial number, ``in_force`` whether every proxy acknowledged the current list; ``waiting_for``
@@ -57,6 +58,7 @@ class CertificateView:
     former: Mapping[str, datetime] = field(default_factory=dict)
     pem: str = ""
     distrusted: bool = False
+    ahead: bool = False
     incomplete: bool = False
     contents: Trouble | None = None
 

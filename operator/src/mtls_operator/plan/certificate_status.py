@@ -98,6 +98,8 @@ def _ready(view: CertificateView) -> tuple[Reason, str, bool]:
         return Reason.RENEWAL_REQUIRED, message, False
     if view.distrusted:
         return Reason.CA_ROTATION, "The CA that signed it was retired: no proxy accepts it any more.", False
+    if view.ahead:
+        return Reason.PROXY_PENDING, _AHEAD, False
     if view.contents is not None:
         message = f"The certificate is issued; what belongs beside it is not written: {view.contents.message}"
         return view.contents.reason, message, False
@@ -116,6 +118,10 @@ def _ready(view: CertificateView) -> tuple[Reason, str, bool]:
     return Reason.READY, f"The certificate is in Secret {certificate.secret_name}.", True
 
 
+_AHEAD = (
+    "Not every proxy trusts the CA that signed it yet, which took the place of a compromised one at once: some refuse "
+    "it (files take up to two minutes; see the condition Deployed of the hosts)."
+)
 _NEW_REQUEST = (
     "Create a new ClientCertificate with a new spec.request; delete this one when it is no longer used."
 )

@@ -154,8 +154,8 @@ def _require_unused(ca: TrustedCa, meta: Mapping[str, Any], scene: Scene) -> Non
         return
     if mark.uid != scene.uid:
         raise _RefusedError(
-            "holds a CA that has issued for a former namespace of this name, whose certificates must not count "
-            "again: give a new CA."
+            "holds a CA that has issued for a former namespace of this name, or for another one, whose certificates "
+            "must not count here: give a new CA."
         )
     if mark.generation <= scene.newest:
         raise _RefusedError(

@@ -93,10 +93,14 @@ def refusal_of(uid: str, claims: Iterable[Claim], maximum: Maximum, *, now: date
     free = max(maximum.certificates - len(issued), 0)
     if any(claim.uid == uid for claim in waiting[:free]):
         return ""
-    return (
-        f"The namespace has {len(issued)} valid certificates and may have {maximum.certificates}: revoke or delete "
-        f"one, or ask for a higher maximum ({QUOTA_ANNOTATION} on the Namespace)."
-    )
+    taken = f"The namespace has {len(issued)} valid certificates and may have {maximum.certificates}"
+    higher = f"or ask for a higher maximum ({QUOTA_ANNOTATION} on the Namespace)."
+    if free:
+        return (
+            f"{taken}; older ClientCertificates without a certificate have the {free} that "
+            f"{'is' if free == 1 else 'are'} left: delete or revoke those that cannot get one, {higher}"
+        )
+    return f"{taken}: revoke or delete one, {higher}"
 
 
 def refused_by(claims: Iterable[Claim], maximum: Maximum, *, now: datetime) -> frozenset[str]:

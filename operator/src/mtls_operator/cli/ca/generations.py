@@ -99,7 +99,8 @@ async def read_view(cluster: Cluster, namespace: str, operator: str, *, now: dat
     certificates = await cluster.list(Kind.CERTIFICATE, namespace)
     try:
         kept = await read_kept(cluster, namespace, operator)
-        pages = await cluster.list(Kind.CONFIG_MAP, operator, labels=selector("ledger", namespace))
+        uid = await _life_of(cluster, namespace)
+        pages = await cluster.list(Kind.CONFIG_MAP, operator, labels=selector("ledger", namespace, uid))
         given = await read_given(cluster, namespace, operator)
     except RejectedError as error:
         if not is_forbidden(error):
@@ -107,15 +108,38 @@ async def read_view(cluster: Cluster, namespace: str, operator: str, *, now: dat
         return await _seen_from_inside(cluster, namespace, certificates)
     if not kept:
         refused = "".join(f"\n{one.refused}" for one in given if one.refused)
-        raise Unanswered(
-            f"namespace {namespace} has no CA: it is made with the first host or certificate{refused}"
-        )
+        raise Unanswered(await none_kept(cluster, namespace, operator) + refused)
     records: list[Record] = []
     for page in pages:
         records += decode(str((page.get("data") or {}).get(RECORDS_KEY, "")))[0]
     leaves = _leaves(kept, latest(records), certificates, now=now)
     counted = tuple(replace(one, leaves=_ordered(leaves[one.generation])) for one in reversed(kept))
     return View(counted, complete=True, given=given)
+
+
+async def none_kept(cluster: Cluster, namespace: str, operator: str) -> str:
+    """Return what it means that no Secret of a namespace's CA was found: the namespace itself may show one."""
+    bundle = await cluster.get(Kind.CONFIG_MAP, namespace, names.CLIENT_CA_CONFIGMAP)
+    if not _pems(bundle):
+        return f"namespace {namespace} has no CA: it is made with the first host or certificate"
+    return (
+        f"namespace {namespace} has a CA, and namespace {operator} has no Secret of it: where the operator runs in "
+        "another namespace, name that with --operator-namespace; otherwise restore the Secret from a backup"
+    )
+
+
+def signs_nothing(generations: Sequence[Generation]) -> str:
+    """Return what is wrong where generations are there and none of them signs, or is about to; else an empty text."""
+    if any(one.phase in {Phase.ACTIVE, Phase.PREPARED, None} for one in generations):
+        return ""
+    return (
+        "No generation signs, and nothing is issued: the Secret of the CA that signed is missing. Restore it from a "
+        "backup; the condition Programmed of the hosts has its name."
+    )
+
+
+def _pems(bundle: Body | None) -> list[str]:
+    return _PEM.findall(str(((bundle or {}).get("data") or {}).get(names.CA_KEY) or ""))
 
 
 async def read_given(cluster: Cluster, namespace: str, operator: str) -> tuple[GivenSecret, ...]:
@@ -142,12 +166,17 @@ async def read_kept(cluster: Cluster, namespace: str, operator: str) -> list[Gen
         Unanswered: there is no namespace, or a Secret cannot be read.
     """
     bodies = await cluster.list(Kind.SECRET, operator, labels=selector("authority", namespace))
+    uid = await _life_of(cluster, namespace)
+    ours = [body for body in bodies if body["metadata"]["labels"].get(names.NAMESPACE_UID_LABEL) == uid]
+    return sorted((_generation(body, namespace) for body in ours), key=lambda one: one.generation)
+
+
+async def _life_of(cluster: Cluster, namespace: str) -> str:
+    """Return the UID of a namespace: what is kept of a former one of its name is about others' certificates."""
     home = await cluster.get(Kind.NAMESPACE, None, namespace)
     if home is None:
         raise Unanswered(f"there is no namespace {namespace}")
-    uid = home["metadata"]["uid"]
-    ours = [body for body in bodies if body["metadata"]["labels"].get(names.NAMESPACE_UID_LABEL) == uid]
-    return sorted((_generation(body, namespace) for body in ours), key=lambda one: one.generation)
+    return str(home["metadata"]["uid"])
 
 
 def _generation(body: Body, namespace: str) -> Generation:
@@ -211,7 +240,7 @@ def _ordered(leaves: Iterable[Leaf]) -> tuple[Leaf, ...]:
 async def _seen_from_inside(cluster: Cluster, namespace: str, certificates: Iterable[Body]) -> View:
     """Return what the bundle, the hosts and the certificates of the namespace tell."""
     bundle = await cluster.get(Kind.CONFIG_MAP, namespace, names.CLIENT_CA_CONFIGMAP)
-    pems = _PEM.findall(str(((bundle or {}).get("data") or {}).get(names.CA_KEY) or ""))
+    pems = _pems(bundle)
     if not pems:
         raise Unanswered(
             f"namespace {namespace} has no ConfigMap {names.CLIENT_CA_CONFIGMAP} with a CA: it is made with the first "

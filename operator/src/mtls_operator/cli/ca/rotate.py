@@ -10,7 +10,14 @@ from mtls_operator.api import names
 from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.cli import clock
 from mtls_operator.cli.access import Access, on_cluster, operator_namespace
-from mtls_operator.cli.ca.generations import Generation, GivenSecret, read_given, read_kept
+from mtls_operator.cli.ca.generations import (
+    Generation,
+    GivenSecret,
+    none_kept,
+    read_given,
+    read_kept,
+    signs_nothing,
+)
 from mtls_operator.cli.ca.progress import missing_to_reissue, missing_to_retire, missing_to_sign
 from mtls_operator.cli.errors import Exit, Refused, Unanswered
 from mtls_operator.cli.screen import Screen
@@ -35,6 +42,8 @@ def run(parsed: argparse.Namespace, screen: Screen) -> Exit:
     async def work(cluster: Cluster, namespace: str) -> None:
         operator = operator_namespace(parsed)
         kept = await read_kept(cluster, namespace, operator)
+        if not kept:
+            raise Refused(await none_kept(cluster, namespace, operator))
         old = _chosen(kept, parsed.generation, namespace)
         given = await next_given(cluster, namespace, operator, kept) if old.given_by else None
         if parsed.compromised and not parsed.yes:
@@ -123,8 +132,8 @@ def _chosen(kept: Sequence[Generation], generation: int | None, namespace: str) 
         found = next((one for one in kept if one.phase is Phase.ACTIVE), None)
         if found is None:
             raise Refused(
-                f"namespace {namespace} has no CA that signs: it is made with the first host or certificate, and one "
-                "that is being replaced is followed by the next within seconds"
+                signs_nothing(kept)
+                or f"namespace {namespace} has no CA that signs now: the next one follows within seconds"
             )
         return found
     found = next((one for one in kept if one.generation == generation), None)

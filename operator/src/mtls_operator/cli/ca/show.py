@@ -9,7 +9,7 @@ from mtls_operator.api import names
 from mtls_operator.api.timestamp import format_timestamp
 from mtls_operator.cli import clock
 from mtls_operator.cli.access import Access, on_cluster, operator_namespace
-from mtls_operator.cli.ca.generations import Generation, Held, Leaf, View, read_view
+from mtls_operator.cli.ca.generations import Generation, Held, Leaf, View, read_view, signs_nothing
 from mtls_operator.cli.ca.progress import missing_on_hosts
 from mtls_operator.cli.errors import Exit
 from mtls_operator.cli.screen import Form, Screen
@@ -87,8 +87,10 @@ _HELD = {
 
 
 def _attention(view: View, *, now: datetime) -> list[str]:
-    """Return what somebody has to do about the CA that was given to the operator."""
-    lines = [one.refused for one in view.given if one.refused]
+    """Return what somebody has to do about the CA: one that is missing, or that was given to the operator."""
+    lost = signs_nothing(view.generations)
+    lines = [lost] if lost else []
+    lines += [one.refused for one in view.given if one.refused]
     active = next((one for one in view.generations if one.phase is Phase.ACTIVE), None)
     known = {one.facts.fingerprint_sha256 for one in view.generations}
     waiting = any(one.digest and one.digest not in known and not one.refused for one in view.given)

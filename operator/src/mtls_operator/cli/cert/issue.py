@@ -91,9 +91,7 @@ def _missing(body: Body) -> str:
     issued, ready = (condition_of(body, of) for of in (ConditionType.ISSUED, ConditionType.READY))
     if state_of(body) == CertificateState.FAILED and issued is not None and issued.status == "False":
         name = body["metadata"]["name"]
-        raise Refused(
-            f"{issued.message} (ClientCertificate {name} stays, and is tried again when it changes)"
-        )
+        raise Refused(f"{issued.message} (ClientCertificate {name} stays, and is issued once that is mended)")
     if ready is None:
         return "the operator has not looked at it yet"
     if "request" in body["spec"] and not status_of(body).get("certificate"):

@@ -89,7 +89,9 @@ async def revoke_serial(  # noqa: PLR0913 - as above
         await _withdraw(cluster, made)
         raise Refused(str(error)) from error
     took += await wait(partial(_list_missing, cluster, namespace, request.serial), screen, timeout=timeout)
-    screen.line(f"every proxy refuses certificate {request.serial}, after {took:.2f} s")
+    screen.line(
+        f"every proxy of namespace {namespace} refuses certificate {request.serial}, after {took:.2f} s"
+    )
 
 
 class _NotGrantedError(Exception):
@@ -121,7 +123,7 @@ async def _grant_missing(cluster: Cluster, request: Body) -> str:
     refused = (body["metadata"].get("annotations") or {}).get(names.REFUSED_ANNOTATION)
     if refused:
         raise _NotGrantedError(refused)
-    return f"the operator to take ConfigMap {meta['name']}"
+    return f"the operator in namespace {meta['namespace']} to take ConfigMap {meta['name']}"
 
 
 async def _list_missing(cluster: Cluster, namespace: str, serial: str) -> str:

@@ -34,7 +34,7 @@ _HELP = Help(
     examples=(
         "  kubectl mtls rule check 'not cf.tls_client_auth.cert_verified and http.request.uri.path eq \"/admin\"'\n"
         "  kubectl mtls rule check -f rule.yaml        # MTLSRules, or an expression as plain text\n"
-        "  kubectl mtls rule check -f examples/ -o json\n"
+        "  kubectl mtls rule check -f examples/quickstart -o json\n"
         "  kubectl -n shop get mtlsrules -o yaml | kubectl mtls rule check -f -\n"
         "\n"
         "Exit codes: 0 accepted (warnings or not), 1 at least one rule is refused, 2 the command was not understood\n"
