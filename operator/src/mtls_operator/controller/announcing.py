@@ -12,8 +12,8 @@ from mtls_operator.api.reason import ConditionType, Reason
 from mtls_operator.controller.recorder import Recorder
 
 _STATES: Final = {
-    "Revoked": ("Revoked", "Every proxy refuses the certificate."),
-    "Active": ("Restored", "Every proxy accepts the certificate again."),
+    "Revoked": ("Revoked", "Every proxy knows that the certificate is revoked."),
+    "Active": ("Restored", "Every proxy knows that the certificate is not revoked any more."),
     "Expired": ("Expired", "The certificate has expired."),
 }
 #: Whoever is active after one of these was restored; without any proxy there is nothing to wait for in between.

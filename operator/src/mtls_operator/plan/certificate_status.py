@@ -152,7 +152,10 @@ def _revoked(view: CertificateView, state: CertificateState, condition: MakeCond
             message = f"Revoked for {record.reason.value}, which cannot be taken back: create a new ClientCertificate."
             return condition(kind, Reason.RESTORE_REFUSED, message, status=True)
         return condition(
-            kind, Reason.REVOKED, f"Every proxy refuses it; the reason is {record.reason.value}.", status=True
+            kind,
+            Reason.REVOKED,
+            f"Every proxy knows that it is revoked; the reason is {record.reason.value}.",
+            status=True,
         )
     if view.certificate.revoked and view.facts is None:
         return condition(kind, Reason.REVOKED, "It was revoked before anything was issued.", status=True)

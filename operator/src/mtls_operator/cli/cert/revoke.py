@@ -59,7 +59,7 @@ async def revoke(  # noqa: PLR0913 - the parts of one command, most of them what
         return
     look = partial(revocation_missing, cluster, namespace, name)
     took = await wait(look, screen, timeout=wait_for)
-    screen.line(f"every proxy refuses ClientCertificate {name}, after {took:.2f} s")
+    screen.line(f"every proxy knows that ClientCertificate {name} is revoked, after {took:.2f} s")
 
 
 async def revoke_serial(  # noqa: PLR0913 - as above
@@ -90,7 +90,7 @@ async def revoke_serial(  # noqa: PLR0913 - as above
         raise Refused(str(error)) from error
     took += await wait(partial(_list_missing, cluster, namespace, request.serial), screen, timeout=timeout)
     screen.line(
-        f"every proxy of namespace {namespace} refuses certificate {request.serial}, after {took:.2f} s"
+        f"every proxy of namespace {namespace} knows that certificate {request.serial} is revoked, after {took:.2f} s"
     )
 
 
