@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
 from mtls_operator.api import names
@@ -91,7 +90,7 @@ class Signer:
             request = request_of(certificate)
             if request is not None and _is_compromised(certificate, request, tenant):
                 return _COMPROMISED_REQUEST
-            kept = await self._kept_key(certificate, tenant, stored)
+            kept = self._kept_key(certificate, tenant, stored)
             if kept is not None and digest_of_key(kept) in tenant.compromised:
                 return _COMPROMISED_SECRET
             active, serial = await self.authorities.allot(tenant)
@@ -167,7 +166,7 @@ class Signer:
         *,
         kept: Secret | None,
     ) -> Made:
-        """Sign; RSA keys take their time, to make and to read, and do so off the event loop."""
+        """Sign; RSA keys take their time to make, and do so off the event loop."""
         subject, alternative_names = names_of(certificate)
         url = self.context.settings.crl_url_of(tenant.namespace, active.generation)
 
@@ -184,13 +183,11 @@ class Signer:
                 crl_url=url,
             )
 
-        slow = certificate.algorithm is RequestedAlgorithm.RSA
+        slow = kept is None and certificate.algorithm is RequestedAlgorithm.RSA
         issued = await asyncio.to_thread(sign) if slow else sign()
         return Made(issued.certificate_pem, active, issued.facts, issued.key_pem)
 
-    async def _kept_key(
-        self, certificate: ClientCertificate, tenant: Tenant, stored: Body | None
-    ) -> Secret | None:
+    def _kept_key(self, certificate: ClientCertificate, tenant: Tenant, stored: Body | None) -> Secret | None:
         """Return the key in a Secret that a new certificate keeps; None: a new one is made."""
         if (
             stored is None
@@ -198,8 +195,7 @@ class Signer:
             or certificate.request is not None
         ):
             return None
-        find = partial(self._key_to_keep, certificate, tenant, stored)
-        return await asyncio.to_thread(find) if certificate.algorithm is RequestedAlgorithm.RSA else find()
+        return self._key_to_keep(certificate, tenant, stored)
 
     def _key_to_keep(self, certificate: ClientCertificate, tenant: Tenant, stored: Body) -> Secret | None:
         """Return the key of a Secret while it is of the kind that is asked for.
