@@ -15,7 +15,7 @@ from tests.support.partner import crl, file_of, pem_of, reference
 
 from mtls_operator.api import names
 from mtls_operator.cluster import Kind
-from mtls_operator.controller import authorities
+from mtls_operator.controller import generations
 from mtls_operator.controller.clock import BEAT_SECONDS
 from mtls_operator.pki import read_certificate, read_crl
 
@@ -121,7 +121,7 @@ async def test_past_two_thirds_of_the_life_of_a_ca(lab: Lab, world: Witness) -> 
 
 async def test_past_the_end_of_a_ca(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is signed by a CA that has ended; its successor takes over, and what has a key of ours is issued anew."""
-    monkeypatch.setattr(authorities, "AUTHORITY_LIFETIME", timedelta(days=1000))
+    monkeypatch.setattr(generations, "AUTHORITY_LIFETIME", timedelta(days=1000))
     world = await _world(lab)
     await _set(lab, days=1001)
     await lab.pass_time(minutes=5)

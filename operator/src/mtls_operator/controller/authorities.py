@@ -7,18 +7,16 @@ second operator (or a stale one) cannot use an index twice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
 
-from mtls_operator.api import names
 from mtls_operator.api.certificate import ClientCertificate
-from mtls_operator.api.reason import Reason
-from mtls_operator.cluster import AlreadyExistsError, Body, ConflictError, Kind, NotFoundError
+from mtls_operator.cluster import ConflictError, Kind, NotFoundError
 from mtls_operator.controller import keys
-from mtls_operator.controller.claims import taken
 from mtls_operator.controller.context import Context
+from mtls_operator.controller.generations import Generations
 from mtls_operator.controller.given import GivenCas
 from mtls_operator.controller.holdings import issued_in
 from mtls_operator.controller.ledgers import Ledgers
@@ -26,44 +24,29 @@ from mtls_operator.controller.limits import reservation
 from mtls_operator.controller.observed import Broken
 from mtls_operator.controller.seen_certificates import facts_of, is_signed
 from mtls_operator.controller.tenant import Tenant
-from mtls_operator.pki import (
-    AUTHORITY_ENTROPY,
-    SERIAL_ENTROPY,
-    index_in,
-    make_serial,
-    new_authority,
-)
+from mtls_operator.pki import SERIAL_ENTROPY, index_in, make_serial
 from mtls_operator.plan.authority import (
-    AUTHORITY_LIFETIME,
     INDEX_BLOCK,
     AuthorityRefusedError,
     AuthorityUnusableError,
     Phase,
     Stored,
-    authority_document,
     closed,
-    generation_of,
     opened,
     predecessors_of,
-    read_generations,
     read_stored,
     recorded,
     reserve,
-    selector,
 )
 from mtls_operator.plan.capacity import is_spent
-from mtls_operator.plan.given import Given
 from mtls_operator.plan.ledger_pages import page_number
 from mtls_operator.plan.objects import Document
-from mtls_operator.plan.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 _RESERVE_TRIES = 5
 #: As many indices are believed to be lost at once on the word of a certificate of a CA that was given to us: others may
 #: have its key, and one number at the end of its range would make every list half a gigabyte.
 MOST_LOST = 64 * INDEX_BLOCK
-#: The longest common name (RFC 5280, appendix A.1).
-_COMMON_NAME = 64
 
 
 @dataclass(slots=True)
@@ -73,6 +56,7 @@ class Authorities:
     context: Context
     ledgers: Ledgers
     given: GivenCas = field(init=False)
+    generations: Generations = field(init=False)
     tenants: dict[str, Tenant] = field(default_factory=dict)
     #: By namespace and UID: objects that are gone, until the ledger has what their deletion asks for.
     left: dict[str, dict[str, ClientCertificate | Broken]] = field(default_factory=dict)
@@ -87,6 +71,7 @@ class Authorities:
 
     def __post_init__(self) -> None:
         self.given = GivenCas(self.context)
+        self.generations = Generations(self.context, self.ledgers, self.given)
 
     def leave(self, certificate: ClientCertificate | Broken) -> None:
         """Take in that an object is gone, with or without having been released."""
@@ -128,7 +113,7 @@ class Authorities:
             return tenant
         async with tenant.lock:
             if not tenant.ready:
-                await self._load_authority(tenant)
+                await self._read(tenant)
                 await self.given.refresh(tenant)
             if tenant.pages_stale:
                 await self._load_ledger(tenant)
@@ -221,7 +206,7 @@ class Authorities:
         try:
             body = await self.context.cluster.replace(document)
         except (ConflictError, NotFoundError):
-            await self._load_authority(tenant)
+            await self._read(tenant)
             return
         finally:
             tenant.reserving = False
@@ -268,52 +253,11 @@ class Authorities:
                 indices.append(index)
         return max(indices, default=-1) + 1
 
-    async def _load_authority(self, tenant: Tenant) -> None:
-        settings, cluster = self.context.settings, self.context.cluster
-        labels = selector("authority", tenant.namespace)
-        bodies = await cluster.list(Kind.SECRET, settings.operator_namespace, labels=labels)
-        ours = [
-            body for body in bodies if body["metadata"]["labels"].get(names.NAMESPACE_UID_LABEL) == tenant.uid
-        ]
-        tenant.given, tenant.given_stale = Given(), True
-        try:
-            tenant.generations = read_generations(ours, tenant.namespace)
-            if not tenant.generations:
-                tenant.put(await self._first_authority(tenant, bodies))
-            tenant.obstacle = None
-        except AuthorityRefusedError as problem:
-            tenant.generations = ()
-            tenant.obstacle = problem.trouble
-            _log.error("authority.refused", namespace=tenant.namespace, problem=str(problem))
-        except AuthorityUnusableError as problem:
-            tenant.generations = ()
-            tenant.obstacle = Trouble(Reason.CA_MISSING, str(problem))
-            _log.error("authority.unusable", namespace=tenant.namespace, problem=str(problem))
+    async def _read(self, tenant: Tenant) -> None:
+        await self.generations.read(tenant)
         tenant.free = range(0)
         tenant.ready = True
         tenant.pages_stale = True
-
-    async def _first_authority(self, tenant: Tenant, former: Sequence[Body]) -> Stored:
-        evidence = await self._evidence(tenant)
-        if evidence:
-            raise AuthorityUnusableError(
-                f"The Secret of this namespace's CA is missing although {evidence}: restore "
-                f"{names.authority_secret(tenant.namespace, 1)} (or its successor) in namespace "
-                f"{self.context.settings.operator_namespace} from a backup."
-            )
-        conflict = await taken(self.context, tenant.namespace)
-        if conflict is not None:
-            raise AuthorityRefusedError(conflict)
-        generations = [generation_of(body["metadata"]["name"], tenant.namespace) or 0 for body in former]
-        generation = max(generations, default=0) + 1
-        given = await self._adopt(tenant, generation, Phase.ACTIVE)
-        if given is not None:
-            return given
-        if tenant.given.refused:
-            # Whoever gave a CA does not want one of ours: nothing is issued until that is mended, or taken back.
-            message = " ".join(text for _, text in sorted(tenant.given.refused.items()))
-            raise AuthorityRefusedError(Trouble(Reason.ISSUING_CA_REFUSED, message))
-        return await self._create(tenant, generation, Phase.ACTIVE)
 
     async def prepare(self, tenant: Tenant, given: str = "") -> None:
         """Make the successor of the present CA, or take the one that is ``given``; it signs nothing yet.
@@ -322,22 +266,7 @@ class Authorities:
             ConflictError: what was given is not there any more.
         """
         async with tenant.lock:
-            generation = max(stored.generation for stored in tenant.generations) + 1
-            if not given:
-                tenant.put(await self._create(tenant, generation, Phase.PREPARED))
-                return
-            stored = await self._adopt(tenant, generation, Phase.PREPARED)
-            if stored is None:
-                tenant.given_stale = True
-                raise ConflictError(f"Secret {given} changed before its CA was taken")
-            tenant.put(stored)
-
-    async def _adopt(self, tenant: Tenant, generation: int, phase: Phase) -> Stored | None:
-        try:
-            body = await self.given.adopt(tenant, generation, phase)
-        except AlreadyExistsError:
-            raise _taken(names.authority_secret(tenant.namespace, generation)) from None
-        return read_stored(body, generation) if body is not None else None
+            tenant.put(await self.generations.successor(tenant, given))
 
     async def close(self, tenant: Tenant, stored: Stored, phase: Phase) -> None:
         """Let a generation sign no more; whoever else still takes it for the active one cannot reserve from it."""
@@ -380,45 +309,3 @@ class Authorities:
             raise
         tenant.put(read_stored(body, stored.generation))
         self.context.world.observe(Kind.SECRET, body, answer=True)
-
-    async def _create(self, tenant: Tenant, generation: int, phase: Phase) -> Stored:
-        context = self.context
-        suffix = "" if generation == 1 else f" {generation}"
-        authority = new_authority(
-            f"mtls-operator {tenant.namespace}"[: _COMMON_NAME - len(suffix)] + suffix,
-            now=context.now(),
-            lifetime=AUTHORITY_LIFETIME,
-            entropy=context.entropy(AUTHORITY_ENTROPY),
-        )
-        document = authority_document(
-            context.settings.operator_namespace,
-            tenant.namespace,
-            tenant.uid,
-            generation=generation,
-            authority=authority,
-            phase=phase,
-        )
-        try:
-            body = await context.cluster.create(document)
-        except AlreadyExistsError:
-            raise _taken(document["metadata"]["name"]) from None
-        context.world.observe(Kind.SECRET, body, answer=True)
-        _log.info("authority.created", namespace=tenant.namespace, generation=generation)
-        return read_stored(body, generation)
-
-    async def _evidence(self, tenant: Tenant) -> str:
-        """Return what shows that the present life of the namespace had a CA; empty when nothing does."""
-        world = self.context.world
-        for name in (names.CLIENT_CA_CONFIGMAP, names.REVOCATION_CONFIGMAP):
-            if world.written[Kind.CONFIG_MAP].get(tenant.namespace, name) is not None:
-                return f"ConfigMap {name} shows that there was one"
-        for certificate in world.certificates.of(tenant.namespace).values():
-            if certificate.status.get("serialNumber"):
-                return f"ClientCertificate {certificate.meta.name} was issued by one"
-        if await self.ledgers.pages(tenant):
-            return "its ledger of revocations exists"
-        return ""
-
-
-def _taken(secret: str) -> ConflictError:
-    return ConflictError(f"Secret {secret} exists and is not labelled as the CA of this namespace")
