@@ -46,7 +46,7 @@ from mtls_operator.controller.tenant import Tenant
 from mtls_operator.controller.trust import Trusts
 from mtls_operator.controller.unchecked import Unchecked
 from mtls_operator.controller.wiring import pulse_of, reconcilers
-from mtls_operator.controller.workers import Workers, interval_of
+from mtls_operator.controller.workers import Workers, interval_of, is_urgent
 from mtls_operator.controller.world import World
 from mtls_operator.envoy import version_of
 from mtls_operator.envoy.sds import CLIENT_CA_SECRET, SERVER_SECRET
@@ -318,7 +318,7 @@ class Lab:
         """Start the operator with no memory: everything is listed, then the work begins."""
         client = FakeClient(self.cluster, crash_at=crash_at, crash_after=crash_after, paused=paused)
         loop = asyncio.get_running_loop()
-        queue: WorkQueue[Key] = WorkQueue(clock=loop.time, interval_of=interval_of)
+        queue: WorkQueue[Key] = WorkQueue(clock=loop.time, interval_of=interval_of, is_urgent=is_urgent)
         context = Context(
             settings=replace(self.settings, webhook_configuration=""),
             cluster=client,

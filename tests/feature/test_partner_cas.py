@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -418,3 +419,33 @@ async def test_cas_with_one_name_and_different_keys_are_named_although_both_coun
 async def test_nothing_is_said_of_cas_with_names_of_their_own(lab: Lab) -> None:
     await in_force(lab, TRUSTED, ca_crt=pem_of(partner(lab)) + pem_of(partner(lab, "Another CA")))
     assert condition(lab, "ResolvedRefs")["message"] == "Everything that the spec names was found."
+
+
+async def test_a_file_is_judged_once_however_often_its_host_is_looked_at(lab: Lab) -> None:
+    """Its users choose how many signatures are checked, and with which keys."""
+    await in_force(lab, TRUSTED, ca_crt=pem_of(partner(lab)))
+    trusted, work = lab.process.hosts.trusts, list[Callable[[], Any]]()
+
+    async def aside(judge: Callable[[], Any]) -> Any:
+        work.append(judge)
+        return judge()
+
+    trusted.aside = aside
+    lab.cluster.make(rule("another"))
+    await lab.settle()
+    await lab.pass_time(seconds=600)
+    assert work == []
+    new = partner(lab, "New CA")
+    await change(lab, ca_crt=pem_of(new))
+    assert trusts(lab, new)
+    judged = len(work)
+    await lab.pass_time(seconds=600)
+    assert 0 < judged == len(work)
+
+
+async def test_a_certificate_that_begins_counts_in_a_file_that_was_judged_before(lab: Lab) -> None:
+    old, new = partner(lab, "Old CA"), authority("New CA", now=lab.now() + timedelta(days=3))
+    await in_force(lab, TRUSTED, ca_crt=pem_of(old) + pem_of(new))
+    assert not trusts(lab, new)
+    await lab.pass_time(days=4)
+    assert trusts(lab, new)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.feature.harness import Lab
 from tests.support.builders import NAMESPACE, certificate, host, pod
@@ -10,6 +12,8 @@ from tests.support.fake_cluster import Fault
 from mtls_operator.api import names
 from mtls_operator.api.timestamp import parse_timestamp
 from mtls_operator.cluster import Kind, UnavailableError
+from mtls_operator.controller import keys
+from mtls_operator.controller.keys import Key, Topic
 from mtls_operator.plan.ledger import Entry
 
 
@@ -317,3 +321,27 @@ async def test_a_burst_of_revocations_becomes_few_writes(lab: Lab) -> None:
     assert all(lab.state(f"c{number}") == "Revoked" for number in range(60))
     shared = [w for w in lab.writes() if w.kind is Kind.CONFIG_MAP]
     assert len(shared) <= 8
+
+
+async def test_a_revocation_waits_for_no_worker_that_is_busy_with_others(lab: Lab) -> None:
+    """More hosts of others than there are workers, and none is ever done."""
+    await _issued(lab)
+    lab.run_pod(pod())
+    await lab.settle()
+    workers, for_ever = lab.process.workers, asyncio.Event()
+
+    async def busy(_: Key) -> float | None:
+        await for_ever.wait()
+        return None
+
+    revocations = workers.reconcilers[Topic.AUTHORITY]
+    workers.reconcilers = {**dict.fromkeys(Topic, busy), Topic.AUTHORITY: revocations}
+    for number in range(3 * lab.workers):
+        lab.process.context.queue.add(keys.host("elsewhere", f"host-{number}"))
+    await asyncio.sleep(1)
+    serial = lab.serial()
+    assert not lab.is_refused(serial)
+    _revoke(lab)
+    await asyncio.sleep(0.1)
+    assert lab.is_refused(serial)
+    assert lab.revoked_in_ledger() == {serial}

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 from tests.feature.harness import Lab
 from tests.support.builders import NAMESPACE, certificate, host, pod, rule
 
-from mtls_operator.cluster import Kind
+from mtls_operator.cluster import Body, Kind
+from mtls_operator.controller import unchecked
 from mtls_operator.controller.unchecked import REASON
+from mtls_operator.plan.admission import Verdict, judge
 
 BROKEN = {"match": None, "expression": 'http.request.uri.path eq "/a" und ssl'}
 
@@ -75,3 +82,23 @@ async def test_plain_certificates_bring_no_events_while_the_webhook_is_away(lab:
     await lab.settle()
     assert lab.state("c-19") == "Active"
     assert told(lab) == []
+
+
+async def test_nothing_is_judged_on_the_event_loop(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One rule may take a tenth of a second, and the loop carries the revocations of others."""
+    judged, in_threads = list[str](), list[Callable[..., Any]]()
+
+    def noting(kind: str, body: Body, **options: Any) -> Verdict:
+        judged.append(kind)
+        return judge(kind, body, **options)
+
+    async def to_thread(work: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        in_threads.append(work)
+        return work(*args, **options)
+
+    monkeypatch.setattr(unchecked, "judge", noting)
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    await lab.start()
+    lab.cluster.make(rule(**BROKEN))
+    await lab.settle()
+    assert len(told(lab)) == len(judged) == in_threads.count(noting) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mtls_operator.controller.queue import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, WorkQueue
+from mtls_operator.controller.queue import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, Lane, WorkQueue
 
 Queue = WorkQueue[str]
 
@@ -227,3 +227,21 @@ async def test_a_key_that_is_put_off_and_asked_for_while_it_runs_hurries() -> No
     queue.add("other", patient=True)
     queue.done("renewal")
     assert [await _take(queue, 1) for _ in range(2)] == ["renewal", "other"]
+
+
+async def test_what_is_urgent_runs_before_what_was_due_earlier() -> None:
+    queue: Queue = WorkQueue(clock=asyncio.get_running_loop().time, is_urgent=str.isupper)
+    for key in ("a", "b", "URGENT"):
+        queue.add(key)
+        await asyncio.sleep(0.01)
+    assert [await _take(queue, 1) for _ in range(3)] == ["URGENT", "a", "b"]
+
+
+async def test_who_takes_only_what_is_urgent_waits_for_it() -> None:
+    queue: Queue = WorkQueue(clock=asyncio.get_running_loop().time, is_urgent=str.isupper)
+    queue.add("a")
+    queue.add("B", delay=2)
+    asyncio.get_running_loop().call_later(1, queue.add, "A")
+    assert await asyncio.wait_for(queue.get((Lane.URGENT,)), 1.5) == "A"
+    assert await asyncio.wait_for(queue.get((Lane.URGENT,)), 1.5) == "B"
+    assert await _take(queue, 1) == "a"

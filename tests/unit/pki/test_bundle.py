@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 from collections.abc import Callable
+from math import gcd, lcm
 from typing import Any
 
 import pytest
@@ -15,15 +16,19 @@ from tests.unit.pki.made import DAY, NOW, Ca, limited, make_ca, usage
 
 from mtls_operator.pki import (
     MAX_CERTIFICATES,
+    MAX_OF_ONE_NAME,
     Authority,
     Bundle,
     Issued,
     PkiError,
     Reason,
     Refusal,
+    chains,
     describe_ca,
     read_bundle,
+    trusted,
 )
+from mtls_operator.pki.trusted import is_issuer
 
 OpenSsl = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -364,6 +369,64 @@ def test_a_bundle_is_bounded() -> None:
     bundle = read(*[made] * (MAX_CERTIFICATES + 1))
     assert bundle.refused[-1].index == MAX_CERTIFICATES + 1
     assert bundle.refused[-1].reason is Refusal.TOO_MANY
+
+
+def test_a_bundle_has_few_cas_of_one_name() -> None:
+    """Whom they all may have issued is checked against each."""
+    cas = [make_ca() for _ in range(MAX_OF_ONE_NAME + 1)]
+    bundle = read(*cas, make_ca("Another CA"))
+    assert len(bundle.accepted) == MAX_OF_ONE_NAME + 1
+    ((index, reason),) = [(one.index, one.reason) for one in bundle.refused]
+    assert (index, reason) == (MAX_OF_ONE_NAME + 1, Refusal.TOO_MANY)
+
+
+def _with_exponent(key: rsa.RSAPrivateKey, e: int) -> rsa.RSAPrivateKey:
+    numbers = key.private_numbers()
+    p, q = numbers.p, numbers.q
+    while gcd(e, (p - 1) * (q - 1)) != 1:
+        e += 2
+    d = pow(e, -1, lcm(p - 1, q - 1))
+    public = rsa.RSAPublicNumbers(e, p * q)
+    return rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public).private_key()
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[x509.Certificate, x509.Certificate]]:
+    """Return whose signature was checked on what, once for each time."""
+    made: list[tuple[x509.Certificate, x509.Certificate]] = []
+
+    def counting(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+        made.append((issuer, certificate))
+        return is_issuer(issuer, certificate)
+
+    for module in (chains, trusted):
+        monkeypatch.setattr(module, "is_issuer", counting)
+    return made
+
+
+def test_no_signature_is_checked_with_a_key_that_takes_long(
+    checked: list[tuple[x509.Certificate, x509.Certificate]],
+) -> None:
+    """With an exponent as long as the modulus each takes 10 ms; the proxy refuses one of more than 33 bits."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    _, reason, sentence = refusal_of(make_ca(key=_with_exponent(key, 2**33 + 1)))
+    assert reason is Refusal.WEAK_KEY
+    assert "a public exponent of more than 33 bits" in sentence
+    assert checked == []
+    assert read(make_ca(key=_with_exponent(key, 2**32 + 1))).refused == ()
+
+
+def test_no_signature_is_checked_twice_however_many_are_refused_one_after_the_other(
+    checked: list[tuple[x509.Certificate, x509.Certificate]],
+) -> None:
+    """Each that is refused for its depth can leave another one without an issuer."""
+    root = make_ca("Root", basic=limited(0))
+    cas = [root]
+    for number in range(6):
+        cas.append(make_ca(f"Below {number}", issuer=cas[-1]))
+    read(*cas)
+    between = [(one, other) for one, other in checked if one is not other]
+    assert len(between) == len(set(between)) == len(cas) - 1
 
 
 def test_a_bundle_says_when_time_alone_will_change_it() -> None:

@@ -189,3 +189,21 @@ def test_a_curve_outside_the_standard_ones_is_described_by_its_name(size: int) -
 
 def test_an_ed25519_key_is_described_by_its_name() -> None:
     assert describe_key(ed25519.Ed25519PrivateKey.generate().public_key()) == "Ed25519"
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    return bytes([tag, 0x83]) + len(content).to_bytes(3, "big") + content
+
+
+@pytest.mark.parametrize("algorithm", ["2a8648ce380401", "2a864886f70d010301"], ids=["DSA", "DH"])
+def test_keys_of_other_kinds_are_not_given_to_the_library(
+    algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would compute their public keys, with numbers of any length."""
+    number = _der(2, b"\x01" * 2000)
+    kind = _der(6, bytes.fromhex(algorithm)).replace(b"\x06\x83\x00\x00", b"\x06")
+    der = _der(0x30, b"\x02\x01\x00" + _der(0x30, kind + _der(0x30, number * 3)) + _der(4, number))
+    pem = b"-----BEGIN PRIVATE KEY-----\n" + base64.b64encode(der) + b"\n-----END PRIVATE KEY-----\n"
+    monkeypatch.setattr(serialization, "load_pem_private_key", pytest.fail)
+    with pytest.raises(PkiError, match="must be ECDSA"):
+        load_key(Secret(pem))

@@ -69,7 +69,7 @@ class Dispatch:
         if self.unchecked is not None and kind in KINDS:
             (self.unchecked.gone if gone else self.unchecked.seen)(kind, body)
         if kind is Kind.CERTIFICATE:
-            self.context.queue.add(keys.certificate(namespace, name))
+            self._certificate_changed(namespace, name)
         elif kind is Kind.HOST:
             self._host_changed(namespace, name)
         elif kind is Kind.RULE:
@@ -220,6 +220,13 @@ class Dispatch:
         for host in world.hosts.of(name):
             queue.add(keys.host(name, host))
         self.granting.wake(name)
+
+    def _certificate_changed(self, namespace: str, name: str) -> None:
+        """Queue a certificate; the ledger at once where it asks for it: it may be long until a worker is free."""
+        self.context.queue.add(keys.certificate(namespace, name))
+        certificate = self.context.world.certificates.get(namespace, name)
+        if certificate is not None and (certificate.revoked or certificate.meta.deleting):
+            self.context.queue.add(keys.authority(namespace))
 
     def _host_changed(self, namespace: str, name: str) -> None:
         queue, world = self.context.queue, self.context.world

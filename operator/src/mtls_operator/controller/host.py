@@ -301,6 +301,7 @@ class HostReconciler:
         state = self.states.pop((namespace, name), None)
         if state is not None:
             self.serving.forget(state.uid)
+            self.trusts.forget(namespace, name)
             self._watch_sources()
             self._release(f"{namespace}/{name}", state.granters)
         self.context.push.withdraw(Scope(namespace, name), names.RULES_FILTER)

@@ -4,7 +4,8 @@ The semantics are those of Kubernetes' own client-go work queue: a key that is a
 once more afterwards; a key that is added twice runs once. Time comes in as a function, so that tests can turn it.
 
 What can wait is added as ``patient``: it runs when nothing else is due. Thousands of renewals after an outage hold up
-neither a new certificate nor a revocation.
+neither a new certificate nor a revocation. What must not wait is ``urgent``: it runs before everything else, and some
+workers take nothing else, for the others may all be at something long.
 """
 
 from __future__ import annotations
@@ -12,12 +13,22 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from enum import IntEnum
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
-#: Keys with their due times, in the order of these: those that hurry, and those that are patient.
-Heaps = tuple[list[tuple[float, int, K]], list[tuple[float, int, K]]]
+#: Keys with their due times, in the order of these.
+Heap = list[tuple[float, int, K]]
+
+
+class Lane(IntEnum):
+    """How much a key hurries: what is due in a lane runs before what is due in the next."""
+
+    URGENT = 0
+    USUAL = 1
+    PATIENT = 2
+
 
 FIRST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 60.0
@@ -35,10 +46,12 @@ class WorkQueue(Generic[K]):
         *,
         clock: Callable[[], float],
         interval_of: Callable[[K], float] = lambda _: 0.0,
+        is_urgent: Callable[[K], bool] = lambda _: False,
     ) -> None:
         self._clock = clock
         self._interval_of = interval_of
-        self._heaps: Heaps[K] = ([], [])
+        self._is_urgent = is_urgent
+        self._heaps: dict[Lane, Heap[K]] = {lane: [] for lane in Lane}
         self._patient: set[K] = set()
         self._due: dict[K, float] = {}
         self._order = itertools.count()
@@ -76,7 +89,7 @@ class WorkQueue(Generic[K]):
             return
         self._due[key] = due
         (self._patient.add if patient else self._patient.discard)(key)
-        heapq.heappush(self._heaps[patient], (due, next(self._order), key))
+        heapq.heappush(self._heaps[self._lane_of(key)], (due, next(self._order), key))
         self._changed.set()
 
     def hurry(self) -> None:
@@ -84,35 +97,40 @@ class WorkQueue(Generic[K]):
         for key in [*self._due, *self._running]:
             self.add(key)
 
-    async def get(self) -> K:
-        """Wait for the next due key and mark it as being worked on; call ``done`` or ``failed`` after."""
+    def _lane_of(self, key: K) -> Lane:
+        if self._is_urgent(key):
+            return Lane.URGENT
+        return Lane.PATIENT if key in self._patient else Lane.USUAL
+
+    async def get(self, lanes: Iterable[Lane] = Lane) -> K:
+        """Wait for the next due key of these lanes and mark it as being worked on; then call ``done`` or ``failed``."""
         while True:
             self._changed.clear()
             waits = []
-            for patient in (False, True):
-                wait = self._wait_of(patient=patient)
+            for lane in lanes:
+                wait = self._wait_of(lane)
                 if wait is not None and wait <= 0:
-                    return self._take(patient=patient)
+                    return self._take(lane)
                 if wait is not None:
                     waits.append(wait)
             await self._wait(min(waits, default=None))
 
-    def _wait_of(self, *, patient: bool) -> float | None:
-        """Return in how many seconds the first key of a kind is due; None: there is none."""
-        heap = self._heaps[patient]
+    def _wait_of(self, lane: Lane) -> float | None:
+        """Return in how many seconds the first key of a lane is due; None: there is none."""
+        heap = self._heaps[lane]
         while heap:
             due, _, key = heap[0]
-            if self._due.get(key) == due and (key in self._patient) is patient:
+            if self._due.get(key) == due and self._lane_of(key) is lane:
                 return due - self._clock()
             heapq.heappop(heap)
         return None
 
-    def _take(self, *, patient: bool) -> K:
-        _, _, key = heapq.heappop(self._heaps[patient])
+    def _take(self, lane: Lane) -> K:
+        _, _, key = heapq.heappop(self._heaps[lane])
         del self._due[key]
         self._patient.discard(key)
         self._running.add(key)
-        if any(self._heaps):
+        if any(self._heaps.values()):
             self._changed.set()
         return key
 

@@ -21,6 +21,7 @@ from mtls_operator.controller.health import HealthServer
 from mtls_operator.controller.internal import SERVER_LIFETIME
 from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.wiring import Operator, build, credentials
+from mtls_operator.controller.workers import RESERVED
 
 _log = structlog.get_logger(__name__)
 _GRACE_SECONDS = 3.0
@@ -59,7 +60,7 @@ async def _rotate(operator: Operator) -> None:
 
 async def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; return the exit code: 0 after a signal, 1 when a part died."""
-    cluster = await connect(concurrency=max(16, settings.workers))
+    cluster = await connect(concurrency=max(16, settings.workers + RESERVED))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):

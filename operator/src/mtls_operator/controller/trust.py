@@ -5,8 +5,7 @@ Files of users are read when they are first needed and again after a change; onl
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, partial
@@ -16,6 +15,7 @@ from mtls_operator.api.host import Host
 from mtls_operator.api.reason import Reason
 from mtls_operator.cluster import Kind
 from mtls_operator.cluster.named import Target
+from mtls_operator.controller.aside import Aside, OneThread
 from mtls_operator.controller.claims import CONFLICTS
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.granting import Granting
@@ -24,7 +24,7 @@ from mtls_operator.controller.tenant import Tenant
 from mtls_operator.pki import PkiError, TrustedCa, describe_ca
 from mtls_operator.plan.held import Held
 from mtls_operator.plan.objects import config_map_value, secret_value
-from mtls_operator.plan.own_cas import File, OwnCa, earliest, own_cas
+from mtls_operator.plan.own_cas import File, OwnCa, OwnCas, earliest, own_cas
 from mtls_operator.plan.own_lists import OwnLists, Reading, own_lists, read_lists
 from mtls_operator.plan.trouble import Trouble
 from mtls_operator.plan.trust import LAST_GOOD, Trust, managed_trust
@@ -49,6 +49,20 @@ class Trusted:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What the files of a host came to, when, and of what that was made."""
+
+    made_of: tuple[object, ...] = field(repr=False)
+    made_at: datetime
+    cas: OwnCas = field(repr=False)
+
+    def holds(self, made_of: tuple[object, ...], *, now: datetime) -> bool:
+        """Say whether nothing has changed, and no certificate has begun or ended meanwhile, by a clock either way."""
+        until = self.cas.look_again
+        return self.made_at <= now and (until is None or now < until) and self.made_of == made_of
+
+
 def target_of(namespace: str, source: Source) -> Target:
     """Return the object to watch for a file."""
     return _KINDS[source.kind], namespace, source.name
@@ -70,10 +84,11 @@ class Trusts:
     copies: HeldCopies
     granting: Granting
     #: Runs what takes long beside the event loop.
-    aside: Callable[[Callable[[], Reading]], Awaitable[Reading]] = asyncio.to_thread
+    aside: Aside = field(default_factory=OneThread)
     _files: dict[tuple[Target, str], File] = field(default_factory=dict, repr=False)
     _readings: dict[tuple[Target, str], dict[_Digests, Reading]] = field(default_factory=dict, repr=False)
     _changes: dict[Target, int] = field(default_factory=dict)
+    _bundles: dict[tuple[str, str], _Judged] = field(default_factory=dict, repr=False)
 
     def source_changed(self, target: Target) -> None:
         """Take in that an object of a user may have changed: it is read again when next needed."""
@@ -84,6 +99,10 @@ class Trusts:
         """Forget what no host refers to any more."""
         self._drop(key for key in (*self._files, *self._readings) if key[0] not in wanted)
         self._changes = {target: count for target, count in self._changes.items() if target in wanted}
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Forget what the files of a host that is gone came to."""
+        self._bundles.pop((namespace, name), None)
 
     def _drop(self, keys: Iterable[tuple[Target, str]]) -> None:
         for key in tuple(keys):
@@ -109,15 +128,17 @@ class Trusts:
             troubles=tuple(one.trouble for one in granted.values() if one.trouble is not None),
             held=Held(granted=others),
         )
-        return await self._with_own(host, held, found) if host.client_cas.trusted else found
+        if not host.client_cas.trusted:
+            self.forget(*host.meta.key)
+            return found
+        return await self._with_own(host, held, found)
 
     async def _with_own(self, host: Host, held: Held, found: Trusted) -> Trusted:
         """Add what the users of a host brought."""
         now = self.context.now()
         namespace = host.meta.namespace
         files = {source: await self._file(namespace, source) for source in host.client_cas.trusted}
-        others = [describe_ca(trust.certificate_pem) for trust in found.trusts]
-        cas = own_cas(files, held.bundles, managed=self._managed_keys(), now=now, others=others)
+        cas = await self._judge(host, files, held.bundles, tuple(one.certificate_pem for one in found.trusts))
         readings = {
             crl.source: await self._reading(namespace, crl.source, [own.ca for own in cas.trusted])
             for crl in host.client_cas.crls
@@ -130,6 +151,22 @@ class Trusts:
             look_again=earliest(cas.look_again, lists.look_again),
             notes=cas.notes,
         )
+
+    async def _judge(
+        self, host: Host, files: Mapping[Source, File], copies: Mapping[str, str], beside: tuple[str, ...]
+    ) -> OwnCas:
+        """Return which CAs of a host's files count; judged anew only when something that it rests on is another."""
+        now, managed = self.context.now(), self._managed_keys()
+        made_of = (tuple(files.items()), dict(copies), beside, managed)
+        last = self._bundles.get(host.meta.key)
+        if last is not None and last.holds(made_of, now=now):
+            return last.cas
+        others = [describe_ca(pem) for pem in beside]
+        # Hundreds of signatures are checked, with keys that users have chosen.
+        judge = partial(own_cas, files, copies, managed=managed, now=now, others=others)
+        cas = await self.aside(judge)
+        self._bundles[host.meta.key] = _Judged(made_of, now, cas)
+        return cas
 
     async def _file(self, namespace: str, source: Source) -> File:
         target = target_of(namespace, source)

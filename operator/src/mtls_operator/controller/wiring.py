@@ -48,7 +48,7 @@ from mtls_operator.controller.settings import Settings
 from mtls_operator.controller.trust import Trusts
 from mtls_operator.controller.unchecked import Unchecked
 from mtls_operator.controller.views import Views
-from mtls_operator.controller.workers import Reconcile, Workers, interval_of
+from mtls_operator.controller.workers import Reconcile, Workers, interval_of, is_urgent
 from mtls_operator.controller.world import World
 from mtls_operator.push import DiscoveryServer, Report, ServerCredentials
 
@@ -119,7 +119,7 @@ class Operator:
 async def build(settings: Settings, cluster: KubernetesCluster) -> Operator:
     """Wire everything; loads or makes the internal CA and starts the discovery server (not open yet)."""
     loop = asyncio.get_running_loop()
-    queue: WorkQueue[Key] = WorkQueue(clock=loop.time, interval_of=interval_of)
+    queue: WorkQueue[Key] = WorkQueue(clock=loop.time, interval_of=interval_of, is_urgent=is_urgent)
     box: dict[str, Dispatch] = {}
 
     def on_report(report: Report) -> None:

@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 
 from mtls_operator.cluster import ClusterError, ConflictError
 from mtls_operator.controller.keys import Key, Topic
 from mtls_operator.controller.metrics import Metrics
-from mtls_operator.controller.queue import WorkQueue
+from mtls_operator.controller.queue import Lane, WorkQueue
 
 _log = structlog.get_logger(__name__)
 
@@ -20,6 +21,9 @@ _log = structlog.get_logger(__name__)
 BURST_SECONDS = 0.1
 #: Least time between two makings of the readable parts of a long list: each signs and writes megabytes.
 LISTS_SECONDS = 30.0
+
+#: So many workers more take nothing but what is urgent.
+RESERVED: Final = 4
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
 
@@ -31,9 +35,17 @@ def interval_of(key: Key) -> float:
     return BURST_SECONDS if key.topic in (Topic.AUTHORITY, Topic.HOST) else 0.0
 
 
+def is_urgent(key: Key) -> bool:
+    """Say whether revocations wait for a key, whatever else there is to do: rules to compile, hosts, keys to make."""
+    return key.topic is Topic.AUTHORITY
+
+
 @dataclass(slots=True)
 class Workers:
-    """A bounded number of workers on one queue; ``alive`` tells the probe whether work gets done."""
+    """A bounded number of workers on one queue; ``alive`` tells the probe whether work gets done.
+
+    A few more than ``count`` are there for what is urgent alone.
+    """
 
     queue: WorkQueue[Key]
     reconcilers: Mapping[Topic, Reconcile]
@@ -44,7 +56,11 @@ class Workers:
 
     def start(self) -> None:
         """Start the workers on the running event loop."""
-        self._tasks = [asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(self.count)]
+        usual = [asyncio.create_task(self._work(tuple(Lane)), name=f"worker-{n}") for n in range(self.count)]
+        urgent = [
+            asyncio.create_task(self._work((Lane.URGENT,)), name=f"urgent-{n}") for n in range(RESERVED)
+        ]
+        self._tasks = usual + urgent
 
     async def stop(self) -> None:
         """Let no further key begin and give up those in progress: the next start takes them up again."""
@@ -57,9 +73,9 @@ class Workers:
         """Whether every worker is running."""
         return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
-    async def _work(self) -> None:
+    async def _work(self, lanes: tuple[Lane, ...]) -> None:
         while True:
-            await self._one(await self.queue.get())
+            await self._one(await self.queue.get(lanes))
 
     async def _one(self, key: Key) -> None:
         began = time.perf_counter()

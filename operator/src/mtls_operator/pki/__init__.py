@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from mtls_operator.pki.alternative_names import SubjectAltNames
 from mtls_operator.pki.authority import Authority, load_authority, new_authority, prolonged
-from mtls_operator.pki.bundle import MAX_CERTIFICATES, Bundle, RefusedCa, describe_ca, read_bundle
+from mtls_operator.pki.bundle import (
+    MAX_CERTIFICATES,
+    MAX_OF_ONE_NAME,
+    Bundle,
+    RefusedCa,
+    describe_ca,
+    read_bundle,
+)
 from mtls_operator.pki.certificate import CertificateFacts, plain_pem, read_certificate
 from mtls_operator.pki.client import Judged, judge_client
 from mtls_operator.pki.crl import CrlEntry, CrlFacts, read_crl, sign_crl
@@ -86,6 +93,7 @@ __all__ = [
     "MAX_ABOVE",
     "MAX_CERTIFICATES",
     "MAX_LISTS",
+    "MAX_OF_ONE_NAME",
     "MAX_REQUEST_BYTES",
     "MAX_REVOKED",
     "SERIAL_ENTROPY",

@@ -25,6 +25,7 @@ from mtls_operator.pki.trusted import (
     Refusal,
     TrustedCa,
     UntrustedError,
+    require_checkable,
     require_trustworthy,
     trusted_ca,
     unreadable,
@@ -32,6 +33,8 @@ from mtls_operator.pki.trusted import (
 
 #: More than any host needs; also bounds how many signatures a hostile file makes us check.
 MAX_CERTIFICATES: Final = 64
+#: Whoever has one of these names as its issuer is checked against each: together with the above 512 signatures at most.
+MAX_OF_ONE_NAME: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +126,12 @@ class _Reading:
         try:
             certificate = _certificate(index, block)
             subject = _subject(certificate)
+            require_checkable(certificate)
             ca = trusted_ca(certificate, index=index)
             self.moments += [moment for moment in (ca.not_before, ca.not_after) if moment > self.now]
             require_trustworthy(ca, now=self.now)
             self._require_new(ca)
+            self._require_few(ca)
         except PkiError as error:
             untrusted = unreadable(error)
             self.refused.append(RefusedCa(index, subject, untrusted.reason, untrusted.message))
@@ -139,6 +144,14 @@ class _Reading:
         for other in self.accepted:
             if other.digest == ca.digest:
                 raise UntrustedError(Refusal.DUPLICATE, f"is the same as certificate {other.index}")
+
+    def _require_few(self, ca: TrustedCa) -> None:
+        same = sum(other.certificate.subject == ca.certificate.subject for other in self.accepted)
+        if same >= MAX_OF_ONE_NAME:
+            raise UntrustedError(
+                Refusal.TOO_MANY,
+                f"is one too many of its name: a bundle has at most {MAX_OF_ONE_NAME} of each",
+            )
 
     def refuse_if(self, wrong: Callable[[TrustedCa], bool], reason: Refusal, message: str) -> bool:
         """Refuse what was accepted so far and is wrong; say whether there was any."""
@@ -185,8 +198,10 @@ def _refuse_ambiguous(reading: _Reading, beside: tuple[TrustedCa, ...]) -> None:
 
 def _refuse_too_deep(reading: _Reading) -> None:
     """Give each CA its path; refuse, until nothing changes, those that no issuer of theirs may have below it."""
+    signed = issuers_among(reading.accepted)
     while True:
-        issuers = issuers_among(reading.accepted)
+        left = {ca.digest for ca in reading.accepted}
+        issuers = {digest: tuple(one for one in signed[digest] if one.digest in left) for digest in left}
         placed = {ca.digest: with_path(ca, issuers) for ca in reading.accepted}
         refused = reading.refuse_if(
             lambda ca, placed=placed: placed[ca.digest] is None,  # type: ignore[misc]  # bound now, for the loop

@@ -7,6 +7,7 @@ repeat.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 
 from mtls_operator.api.secret import Secret
 from mtls_operator.pki.errors import PkiError, Reason, refusing_key
+from mtls_operator.pki.pem import Block, blocks
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -29,7 +31,21 @@ _RSA_EXPONENT: Final = 65537
 SMALLEST_RSA: Final = 2048
 #: Larger ones cost whoever has to do with them seconds, and Go and BoringSSL refuse them.
 LARGEST_RSA: Final = 8192
+#: BoringSSL, and with it the proxy, takes no larger one; checking a signature takes 10 ms with 3072.
+LARGEST_EXPONENT_BITS: Final = 33
 _LEAST_EXPONENT: Final = 3
+_LENGTH: Final = rb"(?:[\x00-\x7f]|\x81.|\x82..|\x83...)"
+#: How PKCS#8 begins (RFC 5958, 2), up to the algorithm.
+_PKCS8: Final = re.compile(
+    rb"\x30" + _LENGTH + rb"\x02\x01[\x00\x01]\x30" + _LENGTH + rb"(?=\x06)", re.DOTALL
+)
+#: rsaEncryption and id-ecPublicKey.
+_ALGORITHMS: Final = (
+    bytes.fromhex("06092a864886f70d010101"),
+    bytes.fromhex("06072a8648ce3d0201"),
+)
+_UNREADABLE: Final = "the private key is not a readable, unencrypted PEM key."
+_NOT_OTHER: Final = frozenset({"RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"})
 
 
 class KeyAlgorithm(Enum):
@@ -82,21 +98,41 @@ def load_key(pem: Secret) -> PrivateKey:
     that do not belong together, every other algorithm. The message never quotes the input. It takes less than a
     millisecond, whatever stands there: it is asked on the event loop about what users bring.
     """
-    with refusing_key("the private key is not a readable, unencrypted PEM key."):
+    for block in blocks(pem.reveal()):
+        _require_kind(block)
+    with refusing_key(_UNREADABLE):
         key = serialization.load_pem_private_key(
             pem.reveal(), password=None, unsafe_skip_rsa_key_validation=True
         )
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _NIST:
         return key
     if not isinstance(key, rsa.RSAPrivateKey) or not SMALLEST_RSA <= key.key_size <= LARGEST_RSA:
-        raise PkiError(
-            Reason.INVALID_KEY,
-            f"the private key must be ECDSA on P-256, P-384 or P-521, or RSA with {SMALLEST_RSA} to "
-            f"{LARGEST_RSA} bits.",
-        )
+        raise _other_kind()
     if not _is_consistent(key.private_numbers()):
         raise PkiError(Reason.INVALID_KEY, "the numbers of the RSA key do not belong together.")
     return key
+
+
+def _other_kind() -> PkiError:
+    return PkiError(
+        Reason.INVALID_KEY,
+        f"the private key must be ECDSA on P-256, P-384 or P-521, or RSA with {SMALLEST_RSA} to {LARGEST_RSA} bits.",
+    )
+
+
+def _require_kind(block: Block) -> None:
+    """Raise `PkiError` for a PEM block that is a private key neither of RSA nor of ECDSA.
+
+    The library computes the public key of a DSA or DH key when it reads it, with numbers of any length: for hours.
+    """
+    if block.label == "PRIVATE KEY":
+        header = _PKCS8.match(block.der)
+        if header is None:
+            raise PkiError(Reason.INVALID_KEY, _UNREADABLE)
+        if not block.der.startswith(_ALGORITHMS, header.end()):
+            raise _other_kind()
+    elif block.label.endswith("PRIVATE KEY") and block.label not in _NOT_OTHER:
+        raise _other_kind()
 
 
 def _is_consistent(key: rsa.RSAPrivateNumbers) -> bool:

@@ -14,12 +14,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAlgorithmOID
 
 from mtls_operator.pki.certificate import find_extension, fingerprint
 from mtls_operator.pki.errors import PkiError, Reason, refusing
 from mtls_operator.pki.instants import rfc3339, utc
-from mtls_operator.pki.keys import LARGEST_RSA, SMALLEST_RSA, describe_key, key_digest
+from mtls_operator.pki.keys import LARGEST_EXPONENT_BITS, LARGEST_RSA, SMALLEST_RSA, describe_key, key_digest
 from mtls_operator.pki.subject import name_text
 
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
@@ -144,6 +145,24 @@ def _signed_itself(certificate: x509.Certificate) -> bool:
     return True
 
 
+def require_checkable(certificate: x509.Certificate) -> None:
+    """Raise `UntrustedError` for a key with which it takes long to check a signature, `PkiError` for an unreadable one.
+
+    To be asked before any signature is checked: whoever writes the file chooses the key, and how many there are.
+    """
+    with refusing(Reason.INVALID_CA_CERTIFICATE, "its public key cannot be read"):
+        key = certificate.public_key()
+    if not isinstance(key, rsa.RSAPublicKey):
+        return
+    if key.key_size > LARGEST_RSA:
+        raise _weak(key)
+    if key.public_numbers().e.bit_length() > LARGEST_EXPONENT_BITS:
+        raise UntrustedError(
+            Refusal.WEAK_KEY,
+            f"has an RSA key with a public exponent of more than {LARGEST_EXPONENT_BITS} bits, which the proxy refuses",
+        )
+
+
 def require_trustworthy(ca: TrustedCa, *, now: datetime) -> None:
     """Raise `UntrustedError` for what may not be trusted by itself, `PkiError` for what cannot be read.
 
@@ -192,16 +211,20 @@ def _require_strength(ca: TrustedCa) -> None:
         or isinstance(key, ed25519.Ed25519PublicKey)
     )
     if not strong:
-        raise UntrustedError(
-            Refusal.WEAK_KEY,
-            f"has a key of the kind {describe_key(key)}: RSA with {SMALLEST_RSA} to {LARGEST_RSA} bits, ECDSA on "
-            "P-256, P-384 or P-521, and Ed25519 are trusted",
-        )
+        raise _weak(key)
     digest = _signature_digest(ca.certificate)
     if not ca.self_signed and digest:
         raise UntrustedError(
             Refusal.WEAK_SIGNATURE, f"is signed with {digest}: only SHA-256, SHA-384 and SHA-512 are trusted"
         )
+
+
+def _weak(key: CertificatePublicKeyTypes) -> UntrustedError:
+    return UntrustedError(
+        Refusal.WEAK_KEY,
+        f"has a key of the kind {describe_key(key)}: RSA with {SMALLEST_RSA} to {LARGEST_RSA} bits, ECDSA on "
+        "P-256, P-384 or P-521, and Ed25519 are trusted",
+    )
 
 
 def _signature_digest(certificate: x509.Certificate) -> str:
