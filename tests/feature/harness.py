@@ -61,11 +61,6 @@ QUIET = 0.4
 _SETTLE_DEADLINE = 120.0
 
 
-async def at_once(work: Callable[[], Any]) -> Any:
-    """Do what the product does in a thread: virtual time does not wait for threads."""
-    return work()
-
-
 class StrictMetrics(Metrics):
     """Remembers failures: a bug in a reconciler is a failed test, whatever came of it."""
 
@@ -343,7 +338,7 @@ class Lab:
             context,
             authorities,
             serving,
-            Trusts(context, copies, granting, at_once),
+            Trusts(context, copies, granting),
             Watches(),
             StatusPort(self),
         )  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from tests.support.builders import rule
 
 from mtls_operator.api.rule import Rule, parse_rule
 from mtls_operator.controller import compiling as module
+from mtls_operator.controller.aside import OneThread
 from mtls_operator.controller.compiling import Compiling
 from mtls_operator.plan.hostrules import BrokenRule, compile_rule
 from mtls_operator.plan.lists import Lists
@@ -58,7 +59,7 @@ def run(use: Callable[[Compiling], Coroutine[Any, Any, None]]) -> None:
     """Run with a real loop: the others of these tests have no threads."""
 
     async def inner() -> None:
-        await use(Compiling())
+        await use(Compiling(OneThread()))
 
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         runner.run(inner())

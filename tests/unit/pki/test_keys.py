@@ -12,7 +12,17 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from mtls_operator.api.secret import Secret
-from mtls_operator.pki import KeyAlgorithm, KeySpec, PkiError, Reason, generate_key, key_to_pem, load_key
+from mtls_operator.pki import (
+    Authority,
+    KeyAlgorithm,
+    KeySpec,
+    PkiError,
+    Reason,
+    generate_key,
+    is_pair,
+    key_to_pem,
+    load_key,
+)
 from mtls_operator.pki.keys import describe_key
 
 
@@ -197,7 +207,7 @@ def _der(tag: int, content: bytes) -> bytes:
 
 @pytest.mark.parametrize("algorithm", ["2a8648ce380401", "2a864886f70d010301"], ids=["DSA", "DH"])
 def test_keys_of_other_kinds_are_not_given_to_the_library(
-    algorithm: str, monkeypatch: pytest.MonkeyPatch
+    algorithm: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would compute their public keys, with numbers of any length."""
     number = _der(2, b"\x01" * 2000)
@@ -207,3 +217,27 @@ def test_keys_of_other_kinds_are_not_given_to_the_library(
     monkeypatch.setattr(serialization, "load_pem_private_key", pytest.fail)
     with pytest.raises(PkiError, match="must be ECDSA"):
         load_key(Secret(pem))
+    assert not is_pair(authority.certificate_pem, Secret(pem))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"-----BEGIN DSA PRIVATE KEY-----\nAAAA\n-----END DSA PRIVATE KEY-----\n",
+        b"-----BEGIN PRIVATE KEY -----\nAAAA\n-----END PRIVATE KEY -----\n",
+        b" -----BEGIN  PRIVATE KEY-----\nAAAA\n-----END  PRIVATE KEY-----\n",
+    ],
+)
+def test_the_library_reads_no_block_but_the_one_that_was_looked_at(
+    text: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serialization, "load_pem_private_key", pytest.fail)
+    with pytest.raises(PkiError):
+        load_key(Secret(text))
+
+
+def test_only_the_first_key_of_a_text_is_given_to_the_library() -> None:
+    """What surrounds it may be text that some programs read and others do not."""
+    first, second = (key_to_pem(generate_key(KeySpec())).reveal() for _ in range(2))
+    parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    assert key_to_pem(load_key(Secret(b"\x80 text\n" + parameters + first + second))).reveal() == first

@@ -6,13 +6,14 @@ such rules, a revocation in another namespace would wait for seconds; in a threa
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from mtls_operator.api.rule import Rule
+from mtls_operator.controller.aside import Aside
 from mtls_operator.plan.hostrules import REMEMBERED, BrokenRule, compile_rule
 from mtls_operator.plan.lists import Lists
 from mtls_operator.rules import RuleError
@@ -23,9 +24,9 @@ _KNOWN: Final = REMEMBERED // 2
 
 @dataclass(slots=True)
 class Compiling:
-    """One thread at a time, so that the loop has one competitor at most, whoever has written how many rules."""
+    """Remembers which rules have been compiled."""
 
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    aside: Aside
     _known: OrderedDict[tuple[str, str], tuple[object, ...]] = field(default_factory=OrderedDict)
 
     async def compile(self, rule: Rule | BrokenRule, lists: Lists) -> None:
@@ -36,8 +37,7 @@ class Compiling:
         if self._known.get(key) == made_of:
             self._known.move_to_end(key)
             return
-        async with self._lock:
-            await asyncio.to_thread(_compile, rule, lists)
+        await self.aside(partial(_compile, rule, lists))
         self._known[key] = made_of
         self._known.move_to_end(key)
         while len(self._known) > _KNOWN:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from mtls_operator.cluster import Body, Cluster, Kind, NotFoundError, RejectedError
+from mtls_operator.controller.aside import Aside, OneThread
 from mtls_operator.controller.keys import Key
 from mtls_operator.controller.queue import WorkQueue
 from mtls_operator.controller.recorder import Recorder
@@ -45,6 +46,8 @@ class Context:
     push: Push
     reports: Reports
     recorder: Recorder
+    #: Runs what takes long beside the event loop.
+    aside: Aside = field(default_factory=OneThread)
     now: Callable[[], datetime] = utc_now
     entropy: Callable[[int], bytes] = field(default=secrets.token_bytes)
 

@@ -225,7 +225,10 @@ class Dispatch:
         """Queue a certificate; the ledger at once where it asks for it: it may be long until a worker is free."""
         self.context.queue.add(keys.certificate(namespace, name))
         certificate = self.context.world.certificates.get(namespace, name)
-        if certificate is not None and (certificate.revoked or certificate.meta.deleting):
+        if certificate is None:
+            return
+        asks = certificate.revoked and certificate.status.get("state") not in _REVOKED
+        if asks or certificate.meta.deleting:
             self.context.queue.add(keys.authority(namespace))
 
     def _host_changed(self, namespace: str, name: str) -> None:
@@ -321,5 +324,7 @@ class Dispatch:
 
 
 _WAITING = ("PendingRevocation", "PendingReactivation")
+#: The ledger has their revocation.
+_REVOKED = ("PendingRevocation", "Revoked")
 #: Roles of objects that exist in the operator's namespace only.
 _OURS_ALONE = ("authority", "ledger", "webhook", REQUEST_ROLE)

@@ -56,12 +56,13 @@ class HostReconciler:
     watches: NamedWatches | None
     status_port: ProxyStatus
     states: dict[tuple[str, str], HostState] = field(default_factory=dict)
-    compiling: Compiling = field(default_factory=Compiling)
+    compiling: Compiling = field(init=False)
     _objects: HostObjects = field(init=False)
     _proxies: HostProxies = field(init=False)
     _started: datetime | None = None
 
     def __post_init__(self) -> None:
+        self.compiling = Compiling(self.context.aside)
         self._objects = HostObjects(self.context, self.trusts)
         self._proxies = HostProxies(self.context, self.status_port)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from mtls_operator.api import names
 from mtls_operator.api.host import Host
@@ -62,8 +63,8 @@ class HostObjects:
         if state.configuration is not None:
             epochs.append(state.configuration.epoch)
         epochs += state.foreign_epochs
-        # Beside the event loop: with thousands of names in rules or lists it takes a few tenths of a second.
-        built = await asyncio.to_thread(
+        # With thousands of names in rules or lists it takes a few tenths of a second.
+        configuring = partial(
             configure,
             host,
             state.rules,
@@ -74,6 +75,7 @@ class HostObjects:
             now=context.now(),
             former=state.configuration,
         )
+        built = await context.aside(configuring)
         if isinstance(built, Trouble):
             return built
         if serving is None:

@@ -15,7 +15,6 @@ from mtls_operator.api.host import Host
 from mtls_operator.api.reason import Reason
 from mtls_operator.cluster import Kind
 from mtls_operator.cluster.named import Target
-from mtls_operator.controller.aside import Aside, OneThread
 from mtls_operator.controller.claims import CONFLICTS
 from mtls_operator.controller.context import Context
 from mtls_operator.controller.granting import Granting
@@ -83,8 +82,6 @@ class Trusts:
     context: Context
     copies: HeldCopies
     granting: Granting
-    #: Runs what takes long beside the event loop.
-    aside: Aside = field(default_factory=OneThread)
     _files: dict[tuple[Target, str], File] = field(default_factory=dict, repr=False)
     _readings: dict[tuple[Target, str], dict[_Digests, Reading]] = field(default_factory=dict, repr=False)
     _changes: dict[Target, int] = field(default_factory=dict)
@@ -164,7 +161,7 @@ class Trusts:
         others = [describe_ca(pem) for pem in beside]
         # Hundreds of signatures are checked, with keys that users have chosen.
         judge = partial(own_cas, files, copies, managed=managed, now=now, others=others)
-        cas = await self.aside(judge)
+        cas = await self.context.aside(judge)
         self._bundles[host.meta.key] = _Judged(made_of, now, cas)
         return cas
 
@@ -190,7 +187,7 @@ class Trusts:
         if file.data is None:
             return file
         # Tens of thousands of entries take a second: the other keys go on meanwhile.
-        reading = await self.aside(partial(read_lists, file.data, cas, now=self.context.now()))
+        reading = await self.context.aside(partial(read_lists, file.data, cas, now=self.context.now()))
         if self._changes.get(target, 0) == changes:
             known = self._readings.setdefault(key, {})
             if len(known) >= _MOST_READINGS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -74,7 +75,7 @@ class Unchecked:
     async def _look(self, kind: Kind, body: Mapping[str, Any]) -> None:
         # One at a time and beside the loop, which carries the revocations of others: one can take 0.1 s.
         async with self._turn:
-            verdict = await asyncio.to_thread(judge, kind.kind, body, compiled=_compiled)
+            verdict = await self.context.aside(partial(judge, kind.kind, body, compiled=_compiled))
             answers = bool(verdict.refusal) or await self._webhook_answers()
         if verdict.refusal:
             mistake = verdict.refusal.split("\n")[0]

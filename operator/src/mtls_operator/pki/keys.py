@@ -7,6 +7,7 @@ repeat.
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 
 from mtls_operator.api.secret import Secret
 from mtls_operator.pki.errors import PkiError, Reason, refusing_key
-from mtls_operator.pki.pem import Block, blocks
+from mtls_operator.pki.pem import blocks
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -45,7 +46,8 @@ _ALGORITHMS: Final = (
     bytes.fromhex("06072a8648ce3d0201"),
 )
 _UNREADABLE: Final = "the private key is not a readable, unencrypted PEM key."
-_NOT_OTHER: Final = frozenset({"RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"})
+#: PKCS#1 and SEC 1.
+_OF_ONE_KIND: Final = ("RSA PRIVATE KEY", "EC PRIVATE KEY")
 
 
 class KeyAlgorithm(Enum):
@@ -98,11 +100,9 @@ def load_key(pem: Secret) -> PrivateKey:
     that do not belong together, every other algorithm. The message never quotes the input. It takes less than a
     millisecond, whatever stands there: it is asked on the event loop about what users bring.
     """
-    for block in blocks(pem.reveal()):
-        _require_kind(block)
     with refusing_key(_UNREADABLE):
         key = serialization.load_pem_private_key(
-            pem.reveal(), password=None, unsafe_skip_rsa_key_validation=True
+            _plain(pem), password=None, unsafe_skip_rsa_key_validation=True
         )
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _NIST:
         return key
@@ -120,19 +120,25 @@ def _other_kind() -> PkiError:
     )
 
 
-def _require_kind(block: Block) -> None:
-    """Raise `PkiError` for a PEM block that is a private key neither of RSA nor of ECDSA.
+def _plain(pem: Secret) -> bytes:
+    """Return the first private key of a PEM text, and nothing else; raise `PkiError` unless it is of RSA or ECDSA.
 
-    The library computes the public key of a DSA or DH key when it reads it, with numbers of any length: for hours.
+    The library computes the public key of a DSA or DH key when it reads it, with numbers of any length: for hours. So
+    that it reads the block that was looked at here, and none that only it can see, it is given that one alone.
     """
+    block = next((block for block in blocks(pem.reveal()) if block.label.endswith("PRIVATE KEY")), None)
+    if block is None or block.problem or block.label == "ENCRYPTED PRIVATE KEY":
+        raise PkiError(Reason.INVALID_KEY, _UNREADABLE)
     if block.label == "PRIVATE KEY":
         header = _PKCS8.match(block.der)
         if header is None:
             raise PkiError(Reason.INVALID_KEY, _UNREADABLE)
         if not block.der.startswith(_ALGORITHMS, header.end()):
             raise _other_kind()
-    elif block.label.endswith("PRIVATE KEY") and block.label not in _NOT_OTHER:
+    elif block.label not in _OF_ONE_KIND:
         raise _other_kind()
+    body = base64.encodebytes(block.der).decode()
+    return f"-----BEGIN {block.label}-----\n{body}-----END {block.label}-----\n".encode()
 
 
 def _is_consistent(key: rsa.RSAPrivateNumbers) -> bool:

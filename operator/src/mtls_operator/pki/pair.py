@@ -1,17 +1,12 @@
-"""Whether a stored certificate and a stored private key are a pair: asked of every Secret that is seen.
-
-It must be cheap, since it is asked on the event loop, and it never uses the key: the numbers of an RSA key are not
-checked against each other here (that takes up to 0.3 s), as `load_key` does before anything is signed or exported.
-"""
+"""Whether a stored certificate and a stored private key are a pair: asked of every Secret that is seen."""
 
 from __future__ import annotations
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from mtls_operator.api.secret import Secret
 from mtls_operator.pki.certificate import parse_certificate
-from mtls_operator.pki.errors import PkiError, Reason, refusing, refusing_key
+from mtls_operator.pki.errors import PkiError, Reason, refusing
 from mtls_operator.pki.keys import describe_key, key_digest, load_key, public_bytes
 
 
@@ -19,11 +14,7 @@ def is_pair(certificate_pem: bytes | str, key_pem: Secret) -> bool:
     """Say whether a private key belongs to the first certificate of a PEM; False for anything that cannot be read."""
     try:
         public = _public_key_of(certificate_pem)
-        with refusing_key("the private key cannot be read."):
-            key = serialization.load_pem_private_key(
-                key_pem.reveal(), password=None, unsafe_skip_rsa_key_validation=True
-            )
-            return public_bytes(key.public_key()) == public_bytes(public)  # type: ignore[arg-type]  # a stored key of any kind: compared as bytes
+        return public_bytes(load_key(key_pem).public_key()) == public_bytes(public)
     except PkiError:
         return False
 
