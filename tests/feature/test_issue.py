@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64decode
 from collections import Counter
 from typing import Any
 
 import pytest
-from tests.feature.harness import Lab, at_once
+from tests.feature.harness import Lab
 from tests.support.builders import NAMESPACE, certificate, host, pod, rule
 from tests.support.fake_cluster import Fault
 
@@ -244,10 +243,7 @@ async def test_every_name_that_a_spec_can_have_is_in_the_certificate(lab: Lab) -
     assert facts.ip_addresses == tuple(EVERY_NAME["ipAddresses"])
 
 
-async def test_every_kind_of_key_that_a_spec_can_ask_for_is_made(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(asyncio, "to_thread", at_once)
+async def test_every_kind_of_key_that_a_spec_can_ask_for_is_made(lab: Lab) -> None:
     kinds = [(kind.value, size) for kind, sizes in KEY_SIZES.items() for size in sizes]
     for algorithm, size in kinds:
         key = {"algorithm": algorithm, "size": size}
