@@ -32,6 +32,8 @@ class Lane(IntEnum):
 
 FIRST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 60.0
+#: More than there are between the two; what fails for a day is tried more than a thousand times.
+_DOUBLINGS = 32
 
 
 class WorkQueue(Generic[K]):
@@ -151,7 +153,7 @@ class WorkQueue(Generic[K]):
     def failed(self, key: K) -> float:
         """Say that working on a key failed; it runs again after a delay that doubles; return the delay."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = float(min(FIRST_RETRY_SECONDS * 2.0 ** (failures - 1), LONGEST_RETRY_SECONDS))
+        delay = float(min(FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, _DOUBLINGS), LONGEST_RETRY_SECONDS))
         self._again.pop(key, None)
         self._finish(key, delay)
         return delay

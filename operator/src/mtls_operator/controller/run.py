@@ -25,6 +25,8 @@ from mtls_operator.controller.workers import RESERVED
 
 _log = structlog.get_logger(__name__)
 _GRACE_SECONDS = 3.0
+#: How often is looked whether the discovery server needs a new certificate.
+_LOOK_SECONDS = 60.0
 #: Streams end with the process anyway; proxies come back by themselves.
 _STREAM_SECONDS = 0.5
 
@@ -52,10 +54,18 @@ class Probes:
 
 
 async def _rotate(operator: Operator) -> None:
-    """Renew the discovery server's certificate at two thirds of its life, without a restart."""
+    """Renew the discovery server's certificate at two thirds of its life, without a restart.
+
+    By the clock that proxies compare it with: it may be set, and go on while this machine sleeps.
+    """
+    made = operator.context.now()
     while True:
-        await asyncio.sleep(SERVER_LIFETIME.total_seconds() * 2 / 3)
+        await asyncio.sleep(_LOOK_SECONDS)
+        now = operator.context.now()
+        if made <= now < made + SERVER_LIFETIME * 2 / 3:
+            continue
         operator.discovery.rotate(credentials(operator.internal, operator.context.settings))
+        made = now
 
 
 async def run(settings: Settings) -> int:
