@@ -79,13 +79,13 @@ class Operator:
         return float(found[1]) if found is not None else 0.0
 
     def wait_idle(self, certificates: int) -> None:
-        """Wait until every certificate was looked at and nothing is left to do, twice in a row."""
+        """Wait until every certificate was looked at and nothing is left to do, for longer than an answer counts."""
         seen: list[bool] = []
 
         def idle() -> bool:
             looked = self.metric('mtls_operator_reconcile_seconds_count{topic="certificate"}')
             seen.append(looked >= certificates and self.metric("mtls_operator_queue_length") == 0)
-            return seen[-2:] == [True, True]
+            return seen[-4:] == [True] * 4
 
         wait(idle, 600, "all is reconciled")
 

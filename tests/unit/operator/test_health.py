@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from tests.unit.cluster.api_server import closed_port
 
+from mtls_operator.controller import health
 from mtls_operator.controller.health import HealthServer
 from mtls_operator.controller.run import Probes
 
@@ -63,6 +64,29 @@ async def test_metrics_have_a_port_of_their_own(ports: Ports) -> None:
     assert await ports.get(ports.metrics, "/metrics") == (200, "mtls_x 1\n")
     assert (await ports.get(ports.health, "/metrics"))[0] == 404
     assert (await ports.get(ports.metrics, "/healthz"))[0] == 404
+
+
+async def test_metrics_are_counted_once_a_second_however_many_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every pod of the cluster may ask, and the loop that counts carries the revocations."""
+    counted = list[int]()
+
+    def metrics() -> bytes:
+        counted.append(1)
+        return b"mtls_x %d\n" % len(counted)
+
+    server = HealthServer(alive=str, ready=str, metrics=metrics)
+    port = await closed_port()
+    await server.start(health_port=await closed_port(), metrics_port=port)
+    async with aiohttp.ClientSession() as http:
+        ports = Ports(server, http)
+        first = [await ports.get(port, "/metrics") for _ in range(20)]
+        monkeypatch.setattr(health, "METRICS_SECONDS", 0.0)
+        later = await ports.get(port, "/metrics")
+    await server.stop()
+    assert set(first) == {(200, "mtls_x 1\n")}
+    assert later == (200, "mtls_x 2\n")
 
 
 async def test_metrics_are_plain_text_for_prometheus(ports: Ports) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from aiohttp import web
+
+#: An answer with metrics counts for as long: everybody may ask, and counting goes over all that is there.
+METRICS_SECONDS: Final = 1.0
 
 
 class HealthServer:
@@ -15,6 +20,7 @@ class HealthServer:
     ) -> None:
         self._alive, self._ready, self._metrics = alive, ready, metrics
         self._runners: list[web.AppRunner] = []
+        self._counted: tuple[float, bytes] | None = None
 
     async def start(self, *, health_port: int, metrics_port: int) -> None:
         """Listen on both ports."""
@@ -40,7 +46,10 @@ class HealthServer:
         return _answer(self._ready())
 
     async def _metricsz(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._metrics(), content_type="text/plain", charset="utf-8")
+        now = asyncio.get_running_loop().time()
+        if self._counted is None or now >= self._counted[0] + METRICS_SECONDS:
+            self._counted = now, self._metrics()
+        return web.Response(body=self._counted[1], content_type="text/plain", charset="utf-8")
 
 
 def _answer(problem: str) -> web.Response:
