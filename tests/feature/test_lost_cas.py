@@ -44,6 +44,18 @@ def _rotate(lab: Lab, generation: int, how: str = "2026-03-01") -> None:
     lab.cluster.edit(Kind.SECRET, SYSTEM, _ca(generation), patch)
 
 
+async def _rotated(lab: Lab) -> Body:
+    """Rotate once; return the successor's Secret as it was before it signed."""
+    await _issued(lab)
+    next(iter(lab.proxies.values())).fresh = False
+    _rotate(lab, 1)
+    await lab.pass_time(minutes=1)
+    prepared = _read(lab, 2)
+    next(iter(lab.proxies.values())).fresh = True
+    await lab.pass_time(hours=2)
+    return prepared
+
+
 def _phases(lab: Lab) -> dict[str, str]:
     return {
         body["metadata"]["name"]: body["metadata"]["annotations"][names.PHASE_ANNOTATION]
@@ -121,13 +133,7 @@ async def test_a_ca_from_an_older_copy_does_not_sign_beside_its_successor(
 async def test_a_successor_from_an_older_copy_is_opened_again_with_a_list_of_all_that_it_has_signed(
     lab: Lab,
 ) -> None:
-    await _issued(lab)
-    next(iter(lab.proxies.values())).fresh = False
-    _rotate(lab, 1)
-    await lab.pass_time(minutes=1)
-    old = _read(lab, 2)
-    next(iter(lab.proxies.values())).fresh = True
-    await lab.pass_time(hours=2)
+    old = await _rotated(lab)
     assert _phases(lab) == {_ca(1): "Retiring", _ca(2): "Active"}
     serial = lab.serial("c0")
     lab.cluster.edit(Kind.CERTIFICATE, NAMESPACE, "c0", {"spec": {"revoked": True}})
@@ -280,13 +286,7 @@ async def test_a_former_ca_from_an_older_copy_stays_where_it_was(lab: Lab, how: 
 
 
 async def test_a_former_ca_from_before_it_signed_does_not_take_over(lab: Lab) -> None:
-    await _issued(lab)
-    next(iter(lab.proxies.values())).fresh = False
-    _rotate(lab, 1)
-    await lab.pass_time(minutes=1)
-    old = _read(lab, 2)
-    next(iter(lab.proxies.values())).fresh = True
-    await lab.pass_time(hours=2)
+    old = await _rotated(lab)
     _rotate(lab, 2)
     await lab.pass_time(minutes=2)
     assert _phases(lab)[_ca(3)] == "Active"

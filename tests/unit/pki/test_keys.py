@@ -6,6 +6,8 @@ import base64
 import math
 import random
 import subprocess
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -23,7 +25,7 @@ from mtls_operator.pki import (
     key_to_pem,
     load_key,
 )
-from mtls_operator.pki.keys import describe_key
+from mtls_operator.pki.keys import _is_consistent, describe_key
 
 
 def pem_of(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> Secret:
@@ -164,6 +166,20 @@ def test_an_rsa_key_whose_numbers_do_not_belong_together_is_refused(change: dict
     with pytest.raises(PkiError) as caught:
         load_key(_numbers(**change))
     assert caught.value.reason is Reason.INVALID_KEY
+
+
+def test_factors_of_any_length_are_not_multiplied() -> None:
+    """Two of half a megabyte take a quarter of a second, in which no revocation is looked at."""
+
+    class Factor(int):
+        def __mul__(self, _: int) -> int:
+            raise AssertionError("multiplied")
+
+    numbers: Any = SimpleNamespace(public_numbers=GOOD.public_numbers, d=GOOD.d)
+    for p, q in ((1, 0), (0, 1), (1, 1)):  # which of them is too long
+        numbers.p = Factor(GOOD.p + p * GOOD.public_numbers.n * 2)
+        numbers.q = Factor(GOOD.q + q * GOOD.public_numbers.n * 2)
+        assert not _is_consistent(numbers)
 
 
 def test_even_factors_are_refused() -> None:

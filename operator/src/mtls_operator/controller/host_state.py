@@ -46,11 +46,14 @@ class HostState:
 
     def take(self, configuration: Configuration, files: Files) -> None:
         """Go on to another configuration: what proxies said of the one before says nothing about it (G4)."""
+        self.files = files
+        if configuration is self.configuration:
+            return
         present = {rule.meta.uid for rule in configuration.rules.in_force}
         self.leaving = {name: uid for name, uid in self.followed().items() if uid not in present}
         if self.configuration is None or self.configuration.version != configuration.version:
             self.rules_deployed = False
-        self.configuration, self.files = configuration, files
+        self.configuration = configuration
         self.last_good = configuration.rules.former()
 
     def followed(self) -> dict[str, str]:

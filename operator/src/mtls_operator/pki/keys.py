@@ -98,7 +98,8 @@ def load_key(pem: Secret) -> PrivateKey:
 
     Refused: encrypted keys, curves other than P-256, P-384 and P-521, RSA below 2048 or above 8192 bits or with numbers
     that do not belong together, every other algorithm. The message never quotes the input. It takes less than a
-    millisecond, whatever stands there: it is asked on the event loop about what users bring.
+    millisecond for a key, and time in proportion to its length for anything else: it is asked on the event loop about
+    what users bring.
     """
     with refusing_key(_UNREADABLE):
         key = serialization.load_pem_private_key(
@@ -155,7 +156,8 @@ def _is_consistent(key: rsa.RSAPrivateNumbers) -> bool:
         and e >= _LEAST_EXPONENT
         and p % 2 == q % 2 == 1
         and p != q
-        and min(p, q) > 1
+        and 1 < p < n  # before any product: numbers of half a megabyte take a quarter of a second
+        and 1 < q < n
         and p * q == n
         and 1 < d < n
         and d * e % (p - 1) == 1
